@@ -1,0 +1,43 @@
+"""densekit: density estimators for tables of numbers, behind a scikit-learn API.
+
+Public names are loaded when they are first used, so ``import densekit`` itself is quick and
+imports no torch.
+
+Examples
+--------
+>>> import densekit
+>>> densekit.available("elementwise")
+['affine', 'shift', 'spline']
+"""
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "available": "densekit.registry",
+    "make_estimator": "densekit.registry",
+    "plugins": "densekit.registry",
+    "register": "densekit.registry",
+    "FlowEstimator": "densekit.estimators.flow",
+    "GlowEstimator": "densekit.estimators.glow",
+    "IAFEstimator": "densekit.estimators.iaf",
+    "MADEEstimator": "densekit.estimators.made",
+    "MAFEstimator": "densekit.estimators.maf",
+    "NICEEstimator": "densekit.estimators.nice",
+    "NSFEstimator": "densekit.estimators.nsf",
+    "RealNVPEstimator": "densekit.estimators.realnvp",
+}
+
+__all__ = ["__version__", *_HOME]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'densekit' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

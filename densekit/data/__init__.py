@@ -1,0 +1,1 @@
+"""From what users have (arrays, data frames, labels) to tensors, and back."""

@@ -1,0 +1,80 @@
+"""What the rows of X look like, so that samples can look the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import narwhals.stable.v2 as nw
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Container, column names and number types of the training data.
+
+    Attributes
+    ----------
+    names : tuple of str or None
+        Column names of a data frame; None for an array.
+    backend : str or None
+        "pandas", "polars" and so on; None for an array.
+    dtypes : tuple of numpy dtype
+        Type of each column; one entry for an array.
+    """
+
+    names: tuple[str, ...] | None
+    backend: str | None
+    dtypes: tuple[np.dtype[Any], ...]
+
+    @classmethod
+    def of(cls, X: Any) -> Columns:
+        """Describe an array or a data frame."""
+        frame = nw.from_native(X, eager_only=True, pass_through=True)
+        if not isinstance(frame, nw.DataFrame):
+            return cls(None, None, (np.dtype(getattr(X, "dtype", np.float64)),))
+        dtypes = tuple(frame[name].to_numpy().dtype for name in frame.columns)
+        return cls(tuple(frame.columns), frame.implementation.value, dtypes)
+
+    def restore(
+        self, rows: NDArray[Any], bounds: NDArray[np.float64], *, is_discrete: bool
+    ) -> Any:
+        """Give rows the container and the number types of the training data.
+
+        A density over real numbers gives fractions, so columns of integers come back as float64.
+        Rounding to a narrower type never leaves the bounds (2, n_features).
+        """
+        types = [_sample_type(dtype, is_discrete) for dtype in self.dtypes]
+        if self.names is None or self.backend is None:
+            return _narrow(rows, bounds, types[0])
+        values = {
+            name: _narrow(rows[:, i], bounds[:, i], types[i]) for i, name in enumerate(self.names)
+        }
+        return nw.from_dict(values, backend=self.backend).to_native()
+
+
+def _sample_type(dtype: np.dtype[Any], is_discrete: bool) -> np.dtype[Any]:
+    is_kept = dtype.kind == "f" or (is_discrete and dtype.kind in "iub")
+    return dtype if is_kept else np.dtype(np.float64)
+
+
+def _narrow(
+    rows: NDArray[Any], bounds: NDArray[np.float64], dtype: np.dtype[Any]
+) -> NDArray[Any]:
+    narrow = rows.astype(dtype)
+    if dtype.kind != "f" or dtype == np.float64:
+        return narrow
+    low, high = bounds.astype(dtype)
+    low = np.where(low < bounds[0], np.nextafter(low, dtype.type(np.inf)), low)
+    high = np.where(high > bounds[1], np.nextafter(high, dtype.type(-np.inf)), high)
+    return np.clip(narrow, low, high).astype(dtype)
+
+
+def column_index(key: Any, names: Sequence[str] | None, n_features: int) -> int | None:
+    """Place of a column given by name or by number; None when there is no such column."""
+    if isinstance(key, str):
+        return list(names).index(key) if names is not None and key in names else None
+    is_number = isinstance(key, int | np.integer) and 0 <= key < n_features
+    return int(key) if is_number else None

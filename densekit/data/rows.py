@@ -1,0 +1,107 @@
+"""Rows on their way to training: tensors, merged, split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+MAX_ROWS_TO_MERGE = 100_000
+MIN_ROWS_TO_SPLIT = 10
+MIN_BATCH = 16  # below this, kernels for thin matrices would round a row's score differently
+
+
+@dataclass
+class Rows:
+    """Training rows as a density sees them.
+
+    Attributes
+    ----------
+    x : Tensor of shape (n, *event_shape)
+    weight : Tensor of shape (n,)
+        Weights with a mean of one.
+    context : Tensor of shape (n, n_context) or None
+    offset : float
+        Mean log-determinant of the preprocessing, in nats: added to what is reported, so that it
+        is in the units of X.
+    """
+
+    x: Tensor
+    weight: Tensor
+    context: Tensor | None = None
+    offset: float = 0.0
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def take(self, index: Tensor) -> Rows:
+        """The rows of an index."""
+        context = None if self.context is None else self.context[index]
+        return Rows(self.x[index], self.weight[index], context, self.offset)
+
+
+def merge_duplicates(
+    x: NDArray[np.float64], weight: NDArray[np.float64], context: NDArray[np.float64] | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64] | None]:
+    """Sort rows, drop those without weight, and merge equal ones into one that has their weight.
+
+    So a row of weight two means the same as two equal rows, and no row can stand on both sides of
+    a validation split. Tables of more than 100,000 rows are left as they are, but for weights of
+    zero: there neither matters, and sorting would cost.
+    """
+    parts = [x] if context is None else [x, context]
+    keep = weight > 0
+    table = np.concatenate(parts, axis=1)[keep]
+    weight = weight[keep]
+    if len(table) <= MAX_ROWS_TO_MERGE:
+        order = np.lexsort(table.T[::-1])
+        table, weight = table[order], weight[order]
+        is_new = np.ones(len(table), dtype=bool)
+        is_new[1:] = (table[1:] != table[:-1]).any(axis=1)
+        table, weight = table[is_new], np.add.reduceat(weight, np.flatnonzero(is_new))
+    x, rest = table[:, : x.shape[1]], table[:, x.shape[1] :]
+    return x, weight, None if context is None else rest
+
+
+def split(
+    n_rows: int, fraction: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor | None]:
+    """Draw the indices of training and validation rows; too few rows are not split."""
+    n_validation = round(fraction * n_rows)
+    if n_rows < MIN_ROWS_TO_SPLIT or n_validation == 0:
+        return torch.arange(n_rows), None
+    order = torch.randperm(n_rows, generator=generator, device=generator.device).cpu()
+    return order[n_validation:], order[:n_validation]
+
+
+def in_chunks(
+    function: Callable[[Tensor, Tensor | None], Tensor],
+    x: Tensor,
+    context: Tensor | None = None,
+) -> Tensor:
+    """Apply a function of rows without gradients, so many rows at a time that memory is bounded.
+
+    A last chunk that is short is padded with copies of a row, so that every row's result is the
+    same, bit for bit, whichever rows stand beside it.
+    """
+    size = _chunk_rows(x)
+    results = []
+    with torch.no_grad():
+        for start in range(0, max(len(x), 1), size):
+            rows = x[start : start + size]
+            given = None if context is None else context[start : start + size]
+            n_rows = len(rows)
+            if 0 < n_rows % MIN_BATCH:
+                index = torch.arange(-(-n_rows // MIN_BATCH) * MIN_BATCH).clamp_max(n_rows - 1)
+                rows, given = rows[index], None if given is None else given[index]
+            results.append(function(rows, given)[:n_rows])
+    return torch.cat(results)
+
+
+def _chunk_rows(x: Tensor) -> int:
+    """A multiple of MIN_BATCH, up to 4096, whose rows hold at most a quarter of a million numbers."""
+    return max(256, min(4096, 2**18 // max(1, x[:1].numel()) // MIN_BATCH * MIN_BATCH))

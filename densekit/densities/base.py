@@ -1,0 +1,97 @@
+"""The contract of a density."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from densekit.transforms.base import check_context, guard_shapes
+
+if TYPE_CHECKING:
+    from densekit.testing.cases import DensityCase
+
+
+class Density(nn.Module, ABC):
+    """Distribution over rows of shape `event_shape`.
+
+    A base distribution is built as ``Base(event_shape, **options)``. Shapes given to `log_prob`
+    are checked here for every subclass.
+
+    Parameters
+    ----------
+    event_shape : sequence of int
+    context_shape : sequence of int, optional
+        Shape of one row of context; None means that the density takes no notice of context.
+    """
+
+    support: str = "real"
+    """"real" (values of `log_prob` are log-densities) or "discrete" (log-masses)."""
+
+    on_unit_interval = False
+    """Whether rows lie in (0, 1): a flow over this base then ends in a sigmoid."""
+
+    def __init__(self, event_shape: Sequence[int], *, context_shape: Sequence[int] | None = None):
+        super().__init__()
+        self.event_shape = tuple(event_shape)
+        self.context_shape = None if context_shape is None else tuple(context_shape)
+        # Samples take their dtype and device from here; it is no parameter of the density.
+        self.register_buffer("anchor", torch.empty(0), persistent=False)
+
+    anchor: Tensor
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        guard_shapes(cls, "log_prob", "event_shape")
+
+    @abstractmethod
+    def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Log-density or log-mass of each row, in nats: (batch, *event_shape) -> (batch,)."""
+
+    @abstractmethod
+    def sample(
+        self,
+        n_samples: int,
+        context: Tensor | None = None,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Draw rows of shape (n_samples, *event_shape); `context` has one row for each."""
+
+    def log_prob_terms(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Terms of shape (batch, n_terms) whose sum is `log_prob`; one term unless overridden."""
+        return self.log_prob(x, context)[:, None]
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """The same as `log_prob`."""
+        return self.log_prob(x, context)
+
+    def _check_sample_context(self, context: Tensor | None) -> None:
+        if self.context_shape is not None:
+            check_context(f"{type(self).__name__}.sample", context, self.context_shape)
+
+    def _rand(self, n_samples: int, generator: torch.Generator | None) -> Tensor:
+        """Uniform numbers strictly between 0 and 1, in the shape of a sample."""
+        like = self.anchor
+        shape = (n_samples, *self.event_shape)
+        u = torch.rand(shape, generator=generator, dtype=like.dtype, device=like.device)
+        return u.clamp(torch.finfo(u.dtype).tiny, 1 - torch.finfo(u.dtype).eps)
+
+    def _randn(self, n_samples: int, generator: torch.Generator | None) -> Tensor:
+        """Standard normal numbers in the shape of a sample."""
+        like = self.anchor
+        shape = (n_samples, *self.event_shape)
+        return torch.randn(shape, generator=generator, dtype=like.dtype, device=like.device)
+
+    @classmethod
+    def example_cases(cls) -> list[DensityCase]:
+        """Say how to build examples for the contract kit: by default in one and two dimensions."""
+        from densekit.testing.cases import DensityCase
+
+        return [
+            DensityCase(f"{cls.__name__} in 1-D", lambda: cls((1,))),
+            DensityCase(f"{cls.__name__} in 2-D", lambda: cls((2,))),
+        ]

@@ -1,0 +1,82 @@
+"""Distributions of one number given parameters: the output layers of autoregressive models."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from densekit.elementwise.affine import Affine
+
+
+class Likelihood(ABC):
+    """Distribution of a single number; its parameters come from a network, unbounded."""
+
+    n_params: int
+    support = "real"
+
+    @abstractmethod
+    def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
+        """x (...,), params (..., n_params) -> nats (...,)."""
+
+    @abstractmethod
+    def sample(self, params: Tensor, generator: torch.Generator | None) -> Tensor:
+        """params (..., n_params) -> x (...,)."""
+
+
+class GaussianMixture(Likelihood):
+    """Mixture of `n_components` Gaussians; with one component a Gaussian (Germain 2015; Uria 2013).
+
+    The components start apart, from -2 to 2, because equal ones would stay equal for ever.
+    """
+
+    def __init__(self, n_components: int):
+        self.n_components = n_components
+        self.n_params = 3 * n_components if n_components > 1 else 2
+        self._standardise = Affine()
+
+    def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
+        log_weight, affine = self._split(params)
+        z, log_slope = self._standardise.forward(x[..., None], affine)
+        each = log_weight - 0.5 * (z.square() + math.log(2 * math.pi)) + log_slope
+        return each.logsumexp(-1)
+
+    def sample(self, params: Tensor, generator: torch.Generator | None) -> Tensor:
+        log_weight, affine = self._split(params)
+        shape = params.shape[:-1]
+        noise = torch.randn(shape, generator=generator, dtype=params.dtype, device=params.device)
+        u = torch.rand(shape, generator=generator, dtype=params.dtype, device=params.device)
+        edges = log_weight.exp().cumsum(-1)[..., :-1]
+        chosen = (u[..., None] >= edges).sum(-1)
+        index = chosen[..., None, None].expand(*shape, 1, 2)
+        x, _ = self._standardise.inverse(noise, affine.gather(-2, index)[..., 0, :])
+        return x
+
+    def _split(self, params: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-weights (..., n_components) and the maps onto a standard normal (..., n_components, 2)."""
+        if self.n_components == 1:
+            return params.new_zeros(*params.shape[:-1], 1), params[..., None, :]
+        logits, shift, log_scale = params.unflatten(-1, (3, self.n_components)).unbind(-2)
+        start = torch.linspace(2, -2, self.n_components, dtype=params.dtype, device=params.device)
+        return logits.log_softmax(-1), torch.stack([shift + start, log_scale], -1)
+
+
+class Bernoulli(Likelihood):
+    """A number that is 0 or 1; any other value has a mass of zero (Germain 2015, eq. 2)."""
+
+    n_params = 1
+    support = "discrete"
+
+    def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
+        is_bit = (x == 0) | (x == 1)
+        log_mass = -F.softplus(torch.where(x == 1, -params[..., 0], params[..., 0]))
+        return log_mass.masked_fill(~is_bit, -torch.inf)
+
+    def sample(self, params: Tensor, generator: torch.Generator | None) -> Tensor:
+        u = torch.rand(
+            params.shape[:-1], generator=generator, dtype=params.dtype, device=params.device
+        )
+        return (u < params[..., 0].sigmoid()).to(params.dtype)

@@ -1,0 +1,26 @@
+"""The standard normal distribution."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from densekit.densities.base import Density
+
+_LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
+
+
+class Normal(Density):
+    """Independent standard normals."""
+
+    def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        return -(0.5 * x.square() + _LOG_SQRT_2PI).flatten(1).sum(1)
+
+    def sample(
+        self,
+        n_samples: int,
+        context: Tensor | None = None,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        return self._randn(n_samples, generator)

@@ -1,0 +1,58 @@
+"""The affine map of RealNVP and MAF."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from densekit.elementwise.base import Elementwise
+from densekit.errors import ParameterError
+
+if TYPE_CHECKING:
+    from densekit.testing.cases import ElementwiseCase
+
+
+class Affine(Elementwise):
+    """z = exp(log_scale) * x + shift (Dinh 2016, eq. 4; Papamakarios 2017, eq. 4).
+
+    Parameters
+    ----------
+    max_log_scale : float, default=3.0
+        Bound of ``|log_scale|``, approached smoothly and alike from both sides, so that no layer
+        explodes or vanishes: a layer stretches or shrinks by at most exp(3), about 20.
+    """
+
+    n_params = 2
+
+    def __init__(self, max_log_scale: float = 3.0):
+        if not max_log_scale > 0:
+            raise ParameterError(
+                f"Affine got max_log_scale={max_log_scale!r}, expected a number above 0."
+            )
+        self.max_log_scale = max_log_scale
+
+    def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
+        shift, log_scale = params[..., 0], self._log_scale(params[..., 1])
+        return torch.addcmul(shift, x, log_scale.exp()), log_scale
+
+    def inverse(self, z: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
+        shift, log_scale = params[..., 0], self._log_scale(params[..., 1])
+        return (z - shift) * torch.exp(-log_scale), -log_scale
+
+    def _log_scale(self, raw: Tensor) -> Tensor:
+        # arctan approaches its bound so slowly that gradients stay alive (the soft clamp of FrEIA);
+        # its slope is one at zero.
+        steepness = math.pi / (2 * self.max_log_scale)
+        return torch.atan(raw * steepness) / steepness
+
+    @classmethod
+    def example_cases(cls) -> list[ElementwiseCase]:
+        from densekit.testing.cases import ElementwiseCase
+
+        return [
+            ElementwiseCase("Affine", cls),
+            ElementwiseCase("Affine(max_log_scale=1)", lambda: cls(max_log_scale=1.0)),
+        ]

@@ -1,0 +1,152 @@
+"""The monotone rational-quadratic spline of neural spline flows."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from densekit.elementwise.base import Elementwise
+from densekit.errors import ParameterError
+
+if TYPE_CHECKING:
+    from densekit.testing.cases import ElementwiseCase
+
+MIN_BIN = 1e-3  # least width and height of a bin, as a share of the box
+MIN_SLOPE = 1e-3
+# softplus(raw + _UNIT_SLOPE) + MIN_SLOPE is one at raw = 0: the spline starts as the identity.
+_UNIT_SLOPE = math.log(math.expm1(1 - MIN_SLOPE))
+
+
+class _Bin(NamedTuple):
+    """The bin that each element falls into; every tensor has the elements' shape."""
+
+    left: Tensor
+    width: Tensor
+    bottom: Tensor
+    height: Tensor
+    slope_left: Tensor
+    slope_right: Tensor
+
+
+class Spline(Elementwise):
+    """Monotone rational-quadratic spline in a box, the identity outside (Durkan 2019, eqs. 4 to 8).
+
+    The slope is one at both edges of the box, so the map and its slope are continuous.
+
+    Parameters
+    ----------
+    n_bins : int, default=8
+        Bins in the box, the paper's choice for tables.
+    bound : float, default=5.0
+        The box is [-bound, bound]; standardised data lies well inside it.
+    """
+
+    def __init__(self, n_bins: int = 8, bound: float = 5.0):
+        if n_bins < 2 or n_bins * MIN_BIN >= 1:
+            raise ParameterError(
+                f"Spline got n_bins={n_bins!r}, expected an integer from 2 to {int(1 / MIN_BIN) - 1}."
+            )
+        if not bound > 0:
+            raise ParameterError(f"Spline got bound={bound!r}, expected a number above 0.")
+        self.n_bins = n_bins
+        self.bound = bound
+        self.n_params = 3 * n_bins - 1
+
+    def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
+        inside = x.clamp(-self.bound, self.bound)
+        knots_x, knots_z, slopes = self._knots(params)
+        bin_ = _select(inside, knots_x, knots_x, knots_z, slopes)
+        # Clipped before the algebra, so that no branch computes a NaN that a gradient could carry.
+        position = ((inside - bin_.left) / bin_.width).clamp(0, 1)
+        share, log_slope = _rational_quadratic(position, bin_)
+        is_outside = x.abs() >= self.bound
+        z = torch.where(is_outside, x, bin_.bottom + bin_.height * share)
+        return z, log_slope.masked_fill(is_outside, 0.0)
+
+    def inverse(self, z: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
+        inside = z.clamp(-self.bound, self.bound)
+        knots_x, knots_z, slopes = self._knots(params)
+        bin_ = _select(inside, knots_z, knots_x, knots_z, slopes)
+        share = ((inside - bin_.bottom) / bin_.height).clamp(0, 1)
+        position = _solve(share, bin_)
+        _, log_slope = _rational_quadratic(position, bin_)
+        is_outside = z.abs() >= self.bound
+        x = torch.where(is_outside, z, bin_.left + bin_.width * position)
+        return x, -log_slope.masked_fill(is_outside, 0.0)
+
+    def _knots(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return knots and slopes of shape (n_bins + 1, ...): bins first, which is the fast layout."""
+        raw = params.movedim(-1, 0)
+        knots_x = self._edges(raw[: self.n_bins])
+        knots_z = self._edges(raw[self.n_bins : 2 * self.n_bins])
+        slopes = F.softplus(raw[2 * self.n_bins :] + _UNIT_SLOPE) + MIN_SLOPE
+        return knots_x, knots_z, F.pad(slopes, (0, 0) * (slopes.ndim - 1) + (1, 1), value=1.0)
+
+    def _edges(self, raw: Tensor) -> Tensor:
+        exp = torch.exp(raw - raw.amax(0, keepdim=True))
+        share = MIN_BIN + (1 - MIN_BIN * self.n_bins) * exp / exp.sum(0, keepdim=True)
+        inner = share[:-1].cumsum(0) * (2 * self.bound) - self.bound
+        return F.pad(
+            F.pad(inner, (0, 0) * (inner.ndim - 1) + (1, 0), value=-self.bound),
+            (0, 0) * (inner.ndim - 1) + (0, 1),
+            value=self.bound,
+        )
+
+    @classmethod
+    def example_cases(cls) -> list[ElementwiseCase]:
+        from densekit.testing.cases import ElementwiseCase
+
+        return [
+            ElementwiseCase("Spline", cls, edges=(-5.0, 5.0)),
+            ElementwiseCase(
+                "Spline(n_bins=3, bound=2)",
+                lambda: cls(n_bins=3, bound=2.0),
+                edges=(-2.0, 2.0),
+            ),
+        ]
+
+
+def _select(
+    value: Tensor, searched: Tensor, knots_x: Tensor, knots_z: Tensor, slopes: Tensor
+) -> _Bin:
+    """Pick each element's bin by its place among the inner knots of `searched`."""
+    index = (value >= searched[1:-1]).sum(0, keepdim=True)
+    left, right = knots_x.gather(0, index)[0], knots_x.gather(0, index + 1)[0]
+    bottom, top = knots_z.gather(0, index)[0], knots_z.gather(0, index + 1)[0]
+    slope_left, slope_right = slopes.gather(0, index)[0], slopes.gather(0, index + 1)[0]
+    return _Bin(left, right - left, bottom, top - bottom, slope_left, slope_right)
+
+
+def _rational_quadratic(position: Tensor, bin_: _Bin) -> tuple[Tensor, Tensor]:
+    """Share of the bin's height reached at a position in [0, 1], and the log-slope (eqs. 4, 5)."""
+    slope = bin_.height / bin_.width
+    across = position * (1 - position)
+    denominator = slope + (bin_.slope_left + bin_.slope_right - 2 * slope) * across
+    share = (slope * position.square() + bin_.slope_left * across) / denominator
+    numerator = (
+        bin_.slope_right * position.square()
+        + 2 * slope * across
+        + bin_.slope_left * (1 - position).square()
+    )
+    return share, 2 * (slope / denominator).log() + numerator.log()
+
+
+def _solve(share: Tensor, bin_: _Bin) -> Tensor:
+    """Position at which the share of the height is reached (eqs. 6 to 8)."""
+    slope = bin_.height / bin_.width
+    bend = bin_.slope_left + bin_.slope_right - 2 * slope
+    a = slope - bin_.slope_left + share * bend
+    b = bin_.slope_left - share * bend
+    c = -slope * share
+    # Rounding can push the discriminant below zero at a knot; the true value is not.
+    root = (b.square() - 4 * a * c).clamp_min(0).sqrt()
+    # Of the two forms of the root take the one without cancellation, by the sign of b.
+    is_positive = b >= 0
+    stable = torch.where(is_positive, -b - root, -b + root)
+    top = torch.where(is_positive, 2 * c, stable)
+    bottom = torch.where(is_positive, stable, 2 * a)
+    return (top / torch.where(bottom == 0, torch.ones_like(bottom), bottom)).clamp(0, 1)

@@ -1,0 +1,57 @@
+"""Every exception and warning that densekit raises, each also of the matching built-in type."""
+
+
+class DensekitError(Exception):
+    """Base of all errors that densekit raises itself."""
+
+
+class ParameterError(DensekitError, ValueError, TypeError):
+    """A constructor parameter has a value that the estimator cannot work with."""
+
+
+class ShapeError(DensekitError, ValueError):
+    """A tensor has another shape than the transform or density was built for."""
+
+
+class ContextError(DensekitError, ValueError):
+    """A conditional density did not get its `y`, or got one that does not fit."""
+
+
+class SupportError(DensekitError, ValueError):
+    """A declared support is malformed, or a training row lies outside it."""
+
+
+class DivergenceError(DensekitError, RuntimeError):
+    """Training met non-finite losses again after every remedy was tried."""
+
+
+class UnknownNameError(DensekitError, ValueError):
+    """No plugin of the group has the name that was asked for."""
+
+
+class DuplicateNameError(DensekitError, ValueError):
+    """Two distributions claim the same name, so the name alone does not say which is meant."""
+
+
+class PluginError(DensekitError, ImportError):
+    """A plugin could not be imported; the original error is chained."""
+
+
+class PluginTypeError(DensekitError, TypeError):
+    """What a plugin registered does not fulfil the contract of its group."""
+
+
+class MissingExtraError(DensekitError, ImportError):
+    """An optional dependency is needed for what was asked."""
+
+
+class ContractError(DensekitError, AssertionError):
+    """A check of the contract kit found a broken law."""
+
+
+class ConstantColumnWarning(UserWarning):
+    """A column of the training data holds one value only."""
+
+
+class InterruptedFitWarning(UserWarning):
+    """Training was interrupted by the user; the best weights so far are kept."""

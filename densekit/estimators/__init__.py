@@ -1,0 +1,1 @@
+"""Density estimators with scikit-learn's API, one file a model."""

@@ -1,0 +1,477 @@
+"""The public door: what every density estimator does the same way."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_is_fitted,
+    check_scalar,
+    validate_data,
+)
+from torch import Tensor
+
+from densekit.data import seeds
+from densekit.data.columns import Columns
+from densekit.data.context import Labels, Numbers, fit_context
+from densekit.data.rows import Rows, in_chunks, merge_duplicates, split
+from densekit.data.support import check_inside, parse_support
+from densekit.densities.base import Density
+from densekit.densities.flow import Flow
+from densekit.errors import ConstantColumnWarning, ContextError, ParameterError
+from densekit.estimators.documentation import fill_in_shared_parameters
+from densekit.estimators.parameters import (
+    boolean,
+    check_parameters,
+    either,
+    integer,
+    number,
+    one_of,
+    parameter,
+)
+from densekit.training import Trainer
+from densekit.transforms import Bounded, Cast, Chain, Standardize, Transform
+
+if TYPE_CHECKING:
+    from densekit.testing.cases import EstimatorCase
+
+# Small fits run in float64, where it costs nothing, and are then exact to scikit-learn's taste.
+MAX_VALUES_IN_FLOAT64 = 10_000
+MAX_ROWS_FOR_STATISTICS = 10_000
+_DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class DensityEstimator(DensityMixin, BaseEstimator, ABC):
+    """Base of all estimators: everything but the density itself.
+
+    A subclass is a dataclass (``kw_only=True, eq=False, repr=False``) whose fields are its
+    parameters, or has an ordinary ``__init__`` that only stores them. It builds its density in
+    `_build_density`; the rest, from checks to training, happens here.
+
+    Parameters
+    ----------
+    {shared_parameters}
+    """
+
+    support: Any = parameter("real")
+    conditional: bool = parameter(False, boolean)
+    max_epochs: int = parameter(500, integer(1))
+    batch_size: int | str = parameter("auto", either(one_of("auto"), integer(1)))
+    learning_rate: float = parameter(2e-3, number(0.0))
+    validation_fraction: float = parameter(0.1, number(0.0, 1.0, including_low=True))
+    n_iter_no_change: int = parameter(20, integer(1))
+    tol: float = parameter(1e-4, number(0.0, including_low=True))
+    device: str = parameter("auto")
+    dtype: str = parameter("auto", one_of("auto", "float32", "float64"))
+    warm_start: bool = parameter(False, boolean)
+    random_state: Any = parameter(None)
+    verbose: int = parameter(0, integer(0))
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        fill_in_shared_parameters(cls)
+
+    @abstractmethod
+    def _build_density(
+        self, event_shape: tuple[int, ...], context_shape: tuple[int, ...] | None
+    ) -> Density:
+        """Build the untrained density of a row.
+
+        Rows come standardised, and bounded columns come mapped onto the real line, unless the
+        density is discrete. Initial weights and random choices are drawn from torch's default
+        generator, which is seeded by `random_state` for the time of this call.
+
+        Parameters
+        ----------
+        event_shape : tuple of int
+            Shape of a row.
+        context_shape : tuple of int or None
+            Shape of a row of context; None unless ``conditional=True``.
+
+        Returns
+        -------
+        Density
+            With learned parameters, in torch's default dtype.
+        """
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Fit the density to the rows of X.
+
+        Parameters
+        ----------
+        X : array or data frame of shape (n_samples, n_features)
+            Finite numbers.
+        y : array-like, optional
+            With ``conditional=True`` what the density is conditioned on: class labels (1-D) or
+            numbers (2-D). Ignored otherwise.
+        sample_weight : array-like of shape (n_samples,), optional
+            A row of weight two counts as two equal rows, one of weight zero not at all.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            X, y, the weights or a parameter is not what it should be. Nothing is changed then:
+            an estimator that was fitted before stays as it was.
+        DivergenceError
+            Training met non-finite losses again after every remedy; the message names the epoch.
+        """
+        # All work is done on a draft, so that whatever goes wrong leaves this object untouched.
+        draft = copy.copy(self)
+        draft._fit(X, y, sample_weight)
+        self.__dict__ = draft.__dict__
+        return self
+
+    def score_samples(self, X: Any, y: Any = None) -> NDArray[np.float64]:
+        """Log-density (log-mass for discrete data) of each row, in nats and in the units of X.
+
+        Parameters
+        ----------
+        X : array or data frame of shape (n_samples, n_features)
+        y : array-like, optional
+            With ``conditional=True`` the condition of each row. Without it the score is the exact
+            marginal over class labels, ``logsumexp_y [log p(x | y) + log p(y)]``.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), float64
+            Minus infinity for a row outside the support.
+
+        Raises
+        ------
+        ContextError
+            A ValueError: the density is conditioned on numbers and there is no `y`.
+        """
+        rows = self._rows(X)
+        if not self.conditional:
+            return self._evaluate(self.density_.log_prob, rows).numpy()
+        if y is not None:
+            return self._evaluate(self.density_.log_prob, rows, self._encode(y, len(rows))).numpy()
+        labels = self._context_
+        if not isinstance(labels, Labels):
+            raise ContextError(
+                f"{type(self).__name__} was fitted with numbers as y, so no marginal exists; "
+                "give `y` to score_samples."
+            )
+        each = [
+            self._evaluate(self.density_.log_prob, rows, np.tile(code, (len(rows), 1)))
+            for code in np.eye(labels.size)
+        ]
+        return torch.logsumexp(torch.stack(each, 1) + torch.tensor(labels.log_prior), 1).numpy()
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Mean of `score_samples` in nats, weighted by `sample_weight`; higher is better."""
+        scores = self.score_samples(X, y)
+        weight = _check_sample_weight(sample_weight, scores)
+        return float(np.average(scores, weights=weight))
+
+    def sample(self, n_samples: int = 1, random_state: Any = None, *, y: Any = None) -> Any:
+        """Draw new rows.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+        random_state : int, RandomState or None, default=None
+            None draws other rows at every call.
+        y : label or array-like, optional
+            With ``conditional=True`` the condition: one label for all rows, or one for each row.
+            Without it, labels are drawn by their frequency in the training data.
+
+        Returns
+        -------
+        array or data frame of shape (n_samples, n_features)
+            In the container and the units of the X that was fitted, inside the support.
+        """
+        check_is_fitted(self)
+        check_scalar(n_samples, "n_samples", (int, np.integer), min_val=1)
+        generator = seeds.make_generator(random_state, self._device)
+        context = self._sample_context(int(n_samples), y, generator)
+        rows = self._draw(int(n_samples), context, generator)
+        rows = np.clip(rows, self.support_[0], self.support_[1])
+        is_discrete = self.density_.support == "discrete"
+        return self._columns_.restore(rows, self.support_, is_discrete=is_discrete)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return "density_" in vars(self)
+
+    @property
+    def _device(self) -> torch.device:
+        return self.density_.anchor.device
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any) -> None:
+        check_parameters(self)
+        device = _parse_device(self.device, type(self).__name__)
+        is_warm = self.warm_start and self.__sklearn_is_fitted__()
+        columns = Columns.of(X)
+        x = self._validate(X, is_warm)
+        weight = _check_sample_weight(sample_weight, x, dtype=np.float64, ensure_non_negative=True)
+        if (weight > 0).sum() < 2:
+            raise ValueError(
+                f"{type(self).__name__} got n_samples=1 row with a positive sample_weight, "
+                "expected at least 2."
+            )
+        context = self._fit_context(y, weight, is_warm)
+        generator = seeds.make_generator(self.random_state, device)
+        x, weight, context = merge_duplicates(x, weight, context)
+        tensors = [torch.from_numpy(x), torch.from_numpy(weight / weight.mean())]
+        context = None if context is None else torch.from_numpy(context)
+        if is_warm:
+            self.density_ = copy.deepcopy(self.density_).to(device)
+            preprocessing, core = _take_apart(self.density_)
+        else:
+            preprocessing = self._fit_preprocessing(tensors[0]).to(device)
+            core = None
+        rows, preprocessing_log_det = _preprocess(preprocessing, tensors[0], generator)
+        if core is None:
+            core = self._new_core(rows, context, generator, device)
+        self._train(core, rows, tensors[1], context, preprocessing_log_det, generator)
+        self.density_ = _assemble(preprocessing, core)
+        self._columns_ = columns
+
+    def _validate(self, X: Any, is_warm: bool) -> NDArray[np.float64]:
+        """Check X and the support; a row outside it is refused."""
+        who = type(self).__name__
+        if not is_warm:  # what an earlier fit knew of its columns holds no longer
+            vars(self).pop("feature_names_in_", None)
+        x = validate_data(
+            self, X, reset=not is_warm, dtype=np.float64, order="C", ensure_min_samples=2
+        )
+        names = getattr(self, "feature_names_in_", None)
+        self.support_ = parse_support(self.support, x.shape[1], names, who=who)
+        check_inside(x, self.support_, who=who)
+        return np.array(x, copy=True) if not x.flags.writeable else x
+
+    def _fit_context(
+        self, y: Any, weight: NDArray[np.float64], is_warm: bool
+    ) -> NDArray[np.float64] | None:
+        if not self.conditional:
+            return None
+        who = type(self).__name__
+        if not is_warm:
+            self._context_: Labels | Numbers = fit_context(y, weight, who=who)
+            if isinstance(self._context_, Labels):
+                self.classes_ = self._context_.classes
+        return self._encode(y, len(weight))
+
+    def _fit_preprocessing(self, x: Tensor) -> Chain:
+        """Fit, in float64, the steps that bring rows to the real line and to a common scale."""
+        event_shape = tuple(x.shape[1:])
+        steps: list[Transform] = []
+        if self._is_discrete():
+            return Chain(steps, event_shape=event_shape)
+        if np.isfinite(self.support_).any():
+            steps.append(Bounded(event_shape, low=self.support_[0], high=self.support_[1]))
+        if self._standardizes():
+            steps.append(Standardize(event_shape))
+        chain = Chain(steps, event_shape=event_shape).double()
+        chain.fit_statistics(x)
+        for step in steps:
+            if isinstance(step, Standardize) and bool(step.is_constant.any()):
+                _warn_of_constants(step.is_constant.tolist(), getattr(self, "feature_names_in_", None))
+        return chain
+
+    def _is_discrete(self) -> bool:
+        """Whether the model gives log-masses, so that values must reach it as they are."""
+        return False
+
+    def _standardizes(self) -> bool:
+        """Whether columns are standardised in front of the model."""
+        return True
+
+    def _new_core(
+        self, rows: Tensor, context: Tensor | None, generator: torch.Generator, device: torch.device
+    ) -> Density:
+        """Build the density of preprocessed rows, in the dtype that the fit asks for."""
+        dtype = _DTYPES.get(self.dtype)
+        if dtype is None:
+            is_small = rows.numel() <= MAX_VALUES_IN_FLOAT64 and device.type == "cpu"
+            dtype = torch.float64 if is_small else torch.float32
+        context_shape = None if context is None else tuple(context.shape[1:])
+        with seeds.seeded_initialisation(generator):
+            core = self._build_density(tuple(rows.shape[1:]), context_shape)
+        core = core.to(device, dtype)
+        if isinstance(core, Flow):
+            step = max(1, len(rows) // MAX_ROWS_FOR_STATISTICS)
+            core.transform.fit_statistics(rows[::step].to(dtype))
+        return core
+
+    def _train(
+        self,
+        core: Density,
+        x: Tensor,
+        weight: Tensor,
+        context: Tensor | None,
+        log_det: Tensor,
+        generator: torch.Generator,
+    ) -> None:
+        dtype, device = core.anchor.dtype, core.anchor.device
+        train_index, validation_index = split(len(x), self.validation_fraction, generator)
+
+        def rows(index: Tensor) -> Rows:
+            given = None if context is None else context[index].to(device, dtype)
+            share = weight[index] / weight[index].mean()
+            offset = float((share * log_det[index]).mean())
+            return Rows(x[index].to(device, dtype), share.to(device, dtype), given, offset)
+
+        train = rows(train_index)
+        validation = None if validation_index is None else rows(validation_index)
+        trainer = Trainer(
+            max_epochs=self.max_epochs,
+            batch_size=_batch_size(self.batch_size, len(train)),
+            learning_rate=self.learning_rate,
+            n_iter_no_change=self.n_iter_no_change,
+            tol=self.tol,
+            verbose=self.verbose,
+            who=type(self).__name__,
+        )
+        history = trainer.fit(core, train, validation, generator=generator)
+        self.history_ = history
+        self.n_iter_ = max(1, history.n_epochs)
+        self.loss_curve_ = [-nats for nats in history.train_nats]
+        self.validation_scores_ = history.validation_nats or None
+        self.best_validation_score_ = history.best_score
+
+    def _rows(self, X: Any) -> Tensor:
+        check_is_fitted(self)
+        x = validate_data(self, X, reset=False, dtype=np.float64, order="C")
+        return torch.from_numpy(x if x.flags.writeable else x.copy())
+
+    def _encode(self, y: Any, n_rows: int) -> NDArray[np.float64]:
+        if y is None:
+            raise ContextError(f"{type(self).__name__} has conditional=True and got no y.")
+        encoded = self._context_.encode(y, type(self).__name__)
+        if len(encoded) != n_rows:
+            raise ContextError(
+                f"{type(self).__name__} got y with {len(encoded)} rows, but X has {n_rows}."
+            )
+        return encoded
+
+    def _evaluate(
+        self, function: Any, rows: Tensor, context: NDArray[np.float64] | None = None
+    ) -> Tensor:
+        """Apply a function of the density to rows, chunk by chunk, in evaluation mode."""
+        given = None if context is None else torch.from_numpy(context)
+        device = self._device
+
+        def on_device(x: Tensor, c: Tensor | None) -> Tensor:
+            result: Tensor = function(x.to(device), None if c is None else c.to(device))
+            return result.double().cpu()
+
+        return in_chunks(on_device, rows, given)
+
+    def _sample_context(
+        self, n_samples: int, y: Any, generator: torch.Generator
+    ) -> NDArray[np.float64] | None:
+        if not self.conditional:
+            return None
+        if y is None:
+            who = type(self).__name__
+            return self._context_.draw(n_samples, seeds.make_rng(generator), who)
+        values = np.asarray(y)
+        if values.ndim == 0:
+            values = np.repeat(values[None], n_samples)
+        return self._encode(values, n_samples)
+
+    def _draw(
+        self, n_samples: int, context: NDArray[np.float64] | None, generator: torch.Generator
+    ) -> NDArray[np.float64]:
+        like = torch.empty(n_samples, *self.density_.event_shape, dtype=torch.float64)
+        given = None if context is None else torch.from_numpy(context)
+        device = self._device
+
+        def draw(rows: Tensor, c: Tensor | None) -> Tensor:
+            c = None if c is None else c.to(device)
+            return self.density_.sample(len(rows), c, generator=generator).double().cpu()
+
+        return in_chunks(draw, like, given).numpy()
+
+    @classmethod
+    def example_cases(cls) -> list[EstimatorCase]:
+        """Say how to build examples for the contract kit; the default is one without options."""
+        from densekit.testing.cases import EstimatorCase
+
+        return [EstimatorCase(cls.__name__, cls)]
+
+
+def _parse_device(device: str, who: str) -> torch.device:
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.device(device)
+    except (RuntimeError, TypeError):
+        raise ParameterError(
+            f"{who} got device={device!r}, expected 'auto', 'cpu', 'cuda' or another torch device."
+        ) from None
+
+
+def _batch_size(batch_size: int | str, n_rows: int) -> int:
+    """The rows of a batch: by default about twelve batches an epoch, from 32 to 512 rows each."""
+    if not isinstance(batch_size, str):
+        return min(batch_size, n_rows)
+    return int(np.clip(2 ** round(np.log2(max(n_rows, 1) / 12)), 32, 512))
+
+
+def _preprocess(
+    preprocessing: Chain, x: Tensor, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Apply the fixed steps once, for all epochs.
+
+    Constant columns get noise of the standard deviation that stands for them, so that the model
+    learns a proper density there and not a spike without end.
+    """
+    with torch.no_grad():
+        z, log_det = preprocessing(x.to(generator.device))
+    for step in preprocessing.transforms:
+        if isinstance(step, Standardize) and bool(step.is_constant.any()):
+            noise = torch.randn(
+                z.shape, generator=generator, dtype=z.dtype, device=generator.device
+            )
+            z = torch.where(step.is_constant, noise, z)
+    return z.cpu(), log_det.cpu()
+
+
+def _assemble(preprocessing: Chain, core: Density) -> Density:
+    """Put preprocessing and model into one density over rows in the units of X."""
+    steps = list(preprocessing.transforms)
+    if not steps:
+        return core.eval()
+    cast = Cast(core.event_shape, outer=torch.float64, inner=core.anchor.dtype)
+    cast = cast.to(core.anchor.device)
+    if isinstance(core, Flow):
+        flow = Flow(Chain([*steps, cast, core.transform]), core.base)
+    else:
+        flow = Flow(Chain([*steps, cast]), core)
+    return flow.to(core.anchor.device).eval()
+
+
+def _take_apart(density: Density) -> tuple[Chain, Density]:
+    """Undo `_assemble`."""
+    steps = list(density.transform.transforms) if isinstance(density, Flow) else []
+    places = [i for i, step in enumerate(steps) if isinstance(step, Cast)]
+    if not isinstance(density, Flow) or not places:
+        return Chain([], event_shape=density.event_shape), density
+    preprocessing, layers = Chain(steps[: places[0]]), steps[places[0] + 1 :]
+    return preprocessing, Flow(layers[0], density.base) if layers else density.base
+
+
+def _warn_of_constants(is_constant: list[bool], names: Any) -> None:
+    columns = [i if names is None else names[i] for i, flag in enumerate(is_constant) if flag]
+    warnings.warn(
+        f"The columns {columns} are constant; each is modelled as its value with a standard "
+        "deviation of 1e-3 * max(1, |value|).",
+        ConstantColumnWarning,
+        stacklevel=5,
+    )

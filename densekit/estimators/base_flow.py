@@ -1,0 +1,115 @@
+"""What flow estimators share beyond other density estimators."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_array, check_is_fitted
+from torch import Tensor
+
+from densekit import registry
+from densekit.densities.base import Density
+from densekit.densities.flow import Flow
+from densekit.errors import ShapeError
+from densekit.estimators.base import DensityEstimator
+from densekit.estimators.parameters import parameter, sizes
+from densekit.transforms import Bounded, Chain, Inverse, Transform
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class BaseFlowEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityEstimator):
+    """Base of the flows: a subclass says its layers, and rows can be mapped to latents and back.
+
+    Parameters
+    ----------
+    base : str, Density or class, default="normal"
+        Distribution of the latents: "normal", "logistic", "uniform", "student_t", "mixture".
+    hidden_sizes : tuple of int, default=(64, 64)
+        Widths of the hidden layers of each conditioner network.
+    {shared_parameters}
+    """
+
+    base: Any = parameter("normal")
+    hidden_sizes: tuple[int, ...] = parameter((64, 64), sizes)
+
+    @abstractmethod
+    def _build_layers(
+        self, event_shape: tuple[int, ...], context_shape: tuple[int, ...] | None
+    ) -> list[Transform]:
+        """Build the layers, from data to latents."""
+
+    def _build_density(
+        self, event_shape: tuple[int, ...], context_shape: tuple[int, ...] | None
+    ) -> Density:
+        layers = self._build_layers(event_shape, context_shape)
+        output_shape = layers[-1].output_shape if layers else event_shape
+        base = registry.build("bases", own_copy(self.base), output_shape)
+        if base.on_unit_interval:
+            layers.append(Inverse(Bounded.logit(output_shape)))
+        return Flow(Chain(layers, event_shape=event_shape), base)
+
+    def transform(self, X: Any, y: Any = None) -> NDArray[np.float64]:
+        """Map rows to latents, which are distributed as the base if the fit is good.
+
+        Parameters
+        ----------
+        X : array or data frame of shape (n_samples, n_features)
+        y : array-like, optional
+            The condition of each row; needed with ``conditional=True``.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features), float64
+        """
+        rows = self._rows(X)
+        context = self._encode(y, len(rows)) if self.conditional else None
+        return self._evaluate(self._to_latents, rows, context).numpy()
+
+    def inverse_transform(self, Z: Any, y: Any = None) -> NDArray[np.float64]:
+        """Map latents of shape (n_samples, n_features) back to rows in the units of X."""
+        check_is_fitted(self)
+        latents = check_array(Z, dtype=np.float64, order="C", input_name="Z", estimator=self)
+        if latents.shape[1:] != self.density_.base.event_shape:
+            raise ShapeError(
+                f"{type(self).__name__}.inverse_transform got Z with {latents.shape[1]} columns, "
+                f"expected {self.n_features_in_}."
+            )
+        context = self._encode(y, len(latents)) if self.conditional else None
+        rows = torch.from_numpy(latents if latents.flags.writeable else latents.copy())
+        return self._evaluate(self._from_latents, rows, context).numpy()
+
+    @property
+    def _n_features_out(self) -> int:
+        return int(self.n_features_in_)
+
+    def _to_latents(self, x: Tensor, context: Tensor | None) -> Tensor:
+        z: Tensor = self.density_.transform(x, context)[0]
+        return z
+
+    def _from_latents(self, z: Tensor, context: Tensor | None) -> Tensor:
+        x: Tensor = self.density_.transform.inverse(z.to(self.density_.anchor.dtype), context)[0]
+        return x
+
+
+def own_copy(spec: Any) -> Any:
+    """Copy an instance that a user gave as a parameter, so that training leaves the user's alone."""
+    import copy
+
+    return copy.deepcopy(spec) if isinstance(spec, torch.nn.Module) else spec
+
+
+def elementwise_for(event_shape: tuple[int, ...], chosen: Any, default: Any) -> Any:
+    """The monotone map of a model: the user's choice, else the model's own.
+
+    One feature has nothing to be conditioned on, and affine maps of it make a mere Gaussian: a
+    spline takes the place of the model's own map there.
+    """
+    if chosen is not None:
+        return chosen
+    return "spline" if event_shape == (1,) else default

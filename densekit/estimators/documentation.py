@@ -1,0 +1,49 @@
+"""The documentation of parameters that all estimators share, written once."""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+
+_PLACE = "{shared_parameters}"
+
+_SHARED = """\
+support : "real", "positive", "unit", (low, high), list or dict, default="real"
+    Bounds of the columns: one value for all, a list with one for each, or a dict from column
+    names or numbers to values. Samples keep inside; rows outside score minus infinity.
+conditional : bool, default=False
+    Whether the density is conditioned on the `y` of `fit`: labels (1-D) or numbers (2-D).
+max_epochs : int, default=500
+    Most passes over the training rows; early stopping mostly ends a fit before.
+batch_size : int or "auto", default="auto"
+    Rows of a gradient step; "auto" makes about twelve steps an epoch of 32 to 512 rows.
+learning_rate : float, default=2e-3
+    Adam's, at the start; halved whenever a third of the patience passes without progress.
+validation_fraction : float, default=0.1
+    Share of the rows held out to stop early; 0 trains on all and monitors those. Fewer than ten
+    rows are never split.
+n_iter_no_change : int, default=20
+    Epochs without progress after which training stops; the best epoch's weights are kept.
+tol : float, default=1e-4
+    Least gain that counts as progress, in nats.
+device : str, default="auto"
+    "auto" is a GPU where there is one; otherwise any of torch's names.
+dtype : {"auto", "float32", "float64"}, default="auto"
+    Number type of the layers; "auto" is float64 up to 10,000 values in X, where that costs
+    nothing, and float32 above and on a GPU. Scores are always float64.
+warm_start : bool, default=False
+    Whether `fit` goes on from the weights, the preprocessing and the classes of the fit before.
+random_state : int, RandomState or None, default=None
+    Makes the fit repeatable: initial weights, the validation split, the order of batches.
+verbose : int, default=0
+    1 shows a progress bar with nats of training and validation and the time left."""
+
+
+def fill_in_shared_parameters(cls: type) -> None:
+    """Replace the mark ``{shared_parameters}`` in a class's docstring."""
+    doc = vars(cls).get("__doc__")
+    if not doc or _PLACE not in doc:
+        return
+    indent = next(line for line in doc.splitlines() if _PLACE in line).split(_PLACE)[0]
+    text = textwrap.indent(_SHARED, indent)[len(indent) :]
+    cls.__doc__ = inspect.cleandoc(doc.replace(_PLACE, text))

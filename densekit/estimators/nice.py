@@ -1,0 +1,59 @@
+"""NICE: additive couplings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from densekit.estimators.base_flow import BaseFlowEstimator, elementwise_for
+from densekit.estimators.parameters import integer, parameter
+from densekit.transforms import Coupling, Scale, Transform
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class NICEEstimator(BaseFlowEstimator):
+    """Non-linear independent components estimation (Dinh 2014).
+
+    Additive couplings with alternating masks, which preserve volume, and one learned scale for
+    each column at the end: all rows share one log-determinant. Scoring and sampling cost one
+    network pass each.
+
+    Parameters
+    ----------
+    n_layers : int, default=6
+        Couplings; at least three are needed for every column to act on every other.
+    elementwise : str, Elementwise or class, optional
+        The map inside the couplings; None is "shift", or "spline" for a single column.
+    base : str, Density or class, default="logistic"
+        Distribution of the latents; the logistic has the smoother gradients (section 3.4).
+    hidden_sizes : tuple of int, default=(64, 64)
+        Widths of the hidden layers of each conditioner network.
+    {shared_parameters}
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_moons
+    >>> from densekit import NICEEstimator
+    >>> X, _ = make_moons(200, noise=0.1, random_state=0)
+    >>> NICEEstimator(max_epochs=5, random_state=0).fit(X).score_samples(X[:3]).shape
+    (3,)
+    """
+
+    n_layers: int = parameter(6, integer(1))
+    elementwise: Any = parameter(None)
+    base: Any = parameter("logistic")
+
+    def _build_layers(
+        self, event_shape: tuple[int, ...], context_shape: tuple[int, ...] | None
+    ) -> list[Transform]:
+        couplings = [
+            Coupling(
+                event_shape,
+                elementwise=elementwise_for(event_shape, self.elementwise, "shift"),
+                mask=("even", "odd")[i % 2],
+                hidden_sizes=self.hidden_sizes,
+                context_shape=context_shape,
+            )
+            for i in range(self.n_layers)
+        ]
+        return [*couplings, Scale(event_shape)]

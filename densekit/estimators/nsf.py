@@ -1,0 +1,68 @@
+"""Neural spline flows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from densekit.elementwise import Spline
+from densekit.estimators.base_flow import BaseFlowEstimator
+from densekit.estimators.parameters import boolean, integer, number, parameter
+from densekit.transforms import ActNorm, Autoregressive, Coupling, Linear, Transform
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class NSFEstimator(BaseFlowEstimator):
+    """Neural spline flow (Durkan 2019): rational-quadratic splines in place of affine maps.
+
+    The most expressive flow here, and a good first choice for tables.
+
+    Parameters
+    ----------
+    n_layers : int, default=3
+        Spline layers.
+    n_bins : int, default=8
+        Bins of each spline.
+    bound : float, default=5.0
+        Splines act in [-bound, bound], in units of a column's robust standard deviation; beyond it
+        layers are linear.
+    autoregressive : bool, default=True
+        True is RQ-NSF (AR): scoring costs one network pass, a sample about one pass in arithmetic
+        but in many small steps. False is RQ-NSF (C), couplings behind linear maps: one pass each.
+    base : str, Density or class, default="normal"
+        Distribution of the latents: "normal", "logistic", "uniform", "student_t", "mixture".
+    hidden_sizes : tuple of int, default=(64, 64)
+        Widths of the hidden layers of each conditioner network.
+    {shared_parameters}
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_moons
+    >>> from densekit import NSFEstimator
+    >>> X, _ = make_moons(200, noise=0.1, random_state=0)
+    >>> NSFEstimator(max_epochs=5, random_state=0).fit(X).sample(4).shape
+    (4, 2)
+    """
+
+    n_layers: int = parameter(3, integer(1))
+    n_bins: int = parameter(8, integer(2))
+    bound: float = parameter(5.0, number(0.0))
+    autoregressive: bool = parameter(True, boolean)
+
+    def _build_layers(
+        self, event_shape: tuple[int, ...], context_shape: tuple[int, ...] | None
+    ) -> list[Transform]:
+        spline = Spline(n_bins=self.n_bins, bound=self.bound)
+        layers: list[Transform] = []
+        for i in range(self.n_layers):
+            options = {
+                "elementwise": spline,
+                "hidden_sizes": self.hidden_sizes,
+                "context_shape": context_shape,
+            }
+            layers.append(ActNorm(event_shape))
+            if self.autoregressive:
+                order = ("natural", "reversed")[i % 2]
+                layers.append(Autoregressive(event_shape, order=order, **options))
+            else:
+                layers += [Linear(event_shape), Coupling(event_shape, **options)]
+        return layers

@@ -1,0 +1,85 @@
+"""Declared constructor parameters: a default and the values that are allowed, side by side."""
+
+from __future__ import annotations
+
+import dataclasses
+import numbers
+from collections.abc import Callable
+from typing import Any
+
+from densekit.errors import ParameterError
+
+_CHECK = "densekit.check"
+
+# A check returns None for a good value, or says what was expected.
+Check = Callable[[Any], str | None]
+
+
+def parameter(default: Any, check: Check | None = None) -> Any:
+    """Declare a dataclass field with the check that `check_parameters` runs at `fit`."""
+    return dataclasses.field(default=default, metadata={_CHECK: check})
+
+
+def integer(low: int) -> Check:
+    def check(value: Any) -> str | None:
+        is_integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+        return None if is_integer and value >= low else f"an integer of {low} or more"
+
+    return check
+
+
+def number(low: float, high: float = float("inf"), *, including_low: bool = False) -> Check:
+    edge = "from" if including_low else "above"
+    limit = "" if high == float("inf") else f" and below {high}"
+
+    def check(value: Any) -> str | None:
+        is_real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+        is_high_enough = is_real and (value >= low if including_low else value > low)
+        return None if is_high_enough and value < high else f"a number {edge} {low}{limit}"
+
+    return check
+
+
+def one_of(*options: Any) -> Check:
+    def check(value: Any) -> str | None:
+        is_option = any(value is o or (type(value) is type(o) and value == o) for o in options)
+        return None if is_option else f"one of {', '.join(map(repr, options))}"
+
+    return check
+
+
+def either(first: Check, second: Check) -> Check:
+    def check(value: Any) -> str | None:
+        complaints = first(value), second(value)
+        return f"{complaints[0]}, or {complaints[1]}" if all(complaints) else None
+
+    return check
+
+
+def boolean(value: Any) -> str | None:
+    return None if isinstance(value, bool) else "True or False"
+
+
+def sizes(value: Any) -> str | None:
+    is_sequence = isinstance(value, tuple | list)
+    if is_sequence and all(integer(1)(size) is None for size in value):
+        return None
+    return "a tuple of integers of 1 or more"
+
+
+def check_parameters(estimator: Any) -> None:
+    """Check every declared parameter of an estimator.
+
+    Raises
+    ------
+    ParameterError
+        A ValueError and TypeError that says who, which parameter, what came and what was expected.
+    """
+    for field in dataclasses.fields(estimator):
+        check = field.metadata.get(_CHECK)
+        value = getattr(estimator, field.name)
+        expected = check(value) if check is not None else None
+        if expected is not None:
+            raise ParameterError(
+                f"{type(estimator).__name__} got {field.name}={value!r}, expected {expected}."
+            )

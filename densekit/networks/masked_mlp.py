@@ -1,0 +1,202 @@
+"""The autoregressive conditioner (Germain 2015), and its evaluation one feature at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from densekit.errors import ParameterError
+
+
+class MaskedLinear(nn.Linear):
+    """Linear layer whose weight is multiplied by a fixed mask of zeros and ones."""
+
+    mask: Tensor
+
+    def __init__(self, mask: Tensor):
+        super().__init__(mask.shape[1], mask.shape[0])
+        self.register_buffer("mask", mask.to(self.weight.dtype))
+        # A unit that sees few inputs starts with larger weights, as if its layer were that narrow.
+        with torch.no_grad():
+            fan_in = self.mask.sum(1, keepdim=True).clamp_min(1)
+            self.weight.mul_((mask.shape[1] / fan_in).sqrt())
+
+    @property
+    def masked_weight(self) -> Tensor:
+        return self.weight * self.mask
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.masked_weight, self.bias)
+
+
+class MaskedMLP(nn.Module):
+    """Perceptron whose outputs for a feature depend on the features before it only.
+
+    Hidden units are sorted by degree: a unit of degree g sees the first g features of the order.
+    So each unit can be computed as soon as those are known, which is what `solve` does.
+
+    Parameters
+    ----------
+    n_features : int
+    n_params : int
+        Outputs per feature.
+    hidden_sizes : sequence of int
+    order : {"natural", "reversed", "random"} or sequence of int, default="natural"
+        ``order[t]`` is the feature that stands at place t.
+    n_context : int, default=0
+        Numbers of context, which every output may depend on.
+    """
+
+    order: Tensor
+    place: Tensor
+
+    def __init__(
+        self,
+        n_features: int,
+        n_params: int,
+        hidden_sizes: tuple[int, ...],
+        order: str | Sequence[int] = "natural",
+        n_context: int = 0,
+    ):
+        super().__init__()
+        self.n_features, self.n_params, self.n_context = n_features, n_params, n_context
+        self.register_buffer("order", _parse_order(order, n_features))
+        self.register_buffer("place", torch.argsort(self.order))
+        # Without context a unit of degree 0 would see nothing.
+        lowest = 0 if n_context else 1
+        widths = hidden_sizes if n_features > lowest else ()
+        self.degrees = [_spread_degrees(width, lowest, n_features) for width in widths]
+        # For each hidden layer and place: how many units can be computed by then.
+        self._ends = [
+            torch.searchsorted(degree, torch.arange(n_features), right=True).tolist()
+            for degree in self.degrees
+        ]
+        self.hidden = nn.ModuleList(MaskedLinear(mask) for mask in self._hidden_masks())
+        self.output = MaskedLinear(self._output_mask())
+        nn.init.zeros_(self.output.weight)
+        nn.init.zeros_(self.output.bias)
+
+    def _hidden_masks(self) -> list[Tensor]:
+        masks, below = [], None
+        for degree in self.degrees:
+            if below is None:
+                sees_context = torch.ones(len(degree), self.n_context, dtype=torch.bool)
+                mask = torch.cat([degree[:, None] > self.place[None, :], sees_context], 1)
+            else:
+                mask = degree[:, None] >= below[None, :]
+            masks.append(mask)
+            below = degree
+        return masks
+
+    def _output_mask(self) -> Tensor:
+        place = self.place.repeat(self.n_params)[:, None]
+        if not self.degrees:
+            sees_context = torch.ones(len(place), self.n_context, dtype=torch.bool)
+            return torch.cat([place > self.place[None, :], sees_context], 1)
+        return place >= self.degrees[-1][None, :]
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Map (batch, n_features) to parameters of shape (batch, n_features, n_params)."""
+        h = x if context is None else torch.cat([x, context.to(x.dtype)], 1)
+        for layer in self.hidden:
+            h = torch.relu(layer(h))
+        # Parameter-major outputs: all values of one parameter lie side by side in memory.
+        return self.output(h).view(-1, self.n_params, self.n_features).movedim(1, -1)
+
+    def solve(
+        self, step: Callable[[int, Tensor], Tensor], n_rows: int, context: Tensor | None = None
+    ) -> Tensor:
+        """Find x, feature by feature, each from the parameters that the ones before it give.
+
+        Every hidden unit is computed once, when the features that it depends on are known, so the
+        arithmetic is that of about one pass and not of one pass per feature.
+
+        Parameters
+        ----------
+        step : callable (feature, params of shape (n_rows, n_params)) -> (n_rows,)
+            Gives the values of one feature.
+        n_rows : int
+        context : Tensor of shape (n_rows, n_context), optional
+
+        Returns
+        -------
+        x : Tensor of shape (n_rows, n_features)
+        """
+        hidden, (weights, biases) = self._prepare(context)
+        known = _GrowingRows(self.n_features, n_rows, like=self.output.weight)
+        units = [_GrowingRows(len(weight), n_rows, like=weight) for weight, _ in hidden]
+        for place, feature in enumerate(self.order.tolist()):
+            below = known
+            for (weight, bias), rows, ends in zip(hidden, units, self._ends, strict=True):
+                new = slice(rows.count, ends[place])
+                if new.stop > new.start:
+                    rows.append(torch.relu(_addmm(bias[new], weight[new], below)))
+                below = rows
+            params = _addmm(biases[feature], weights[feature], below)
+            known.append(step(feature, params.T)[None])
+        return known.filled()[self.place].T
+
+    def _prepare(
+        self, context: Tensor | None
+    ) -> tuple[list[tuple[Tensor, Tensor]], tuple[Tensor, Tensor]]:
+        """Weights and biases with the context folded into the biases, and inputs in their order.
+
+        The output layer's come feature by feature: (n_features, n_params, n_inputs).
+        """
+        layers = [(layer.masked_weight, layer.bias[:, None]) for layer in self.hidden]
+        layers.append((self.output.masked_weight, self.output.bias[:, None]))
+        weight, bias = layers[0]
+        if context is not None:
+            bias = torch.addmm(bias, weight[:, self.n_features :], context.to(weight.dtype).T)
+        layers[0] = weight[:, self.order], bias
+        weight, bias = layers.pop()
+        by_feature = (self.n_params, self.n_features, -1)
+        return layers, (weight.view(by_feature).transpose(0, 1), bias.view(by_feature).transpose(0, 1))
+
+
+class _GrowingRows:
+    """Matrix of shape (size, n_rows) that is filled from the top, a slab at a time."""
+
+    def __init__(self, size: int, n_rows: int, like: Tensor):
+        self.count = 0
+        # A buffer written in place is fastest, but autograd needs the old versions: concatenate.
+        self._buffer = like.new_empty((0 if torch.is_grad_enabled() else size, n_rows))
+
+    def append(self, slab: Tensor) -> None:
+        if torch.is_grad_enabled():
+            self._buffer = torch.cat([self._buffer, slab])
+        else:
+            self._buffer[self.count : self.count + len(slab)] = slab
+        self.count += len(slab)
+
+    def filled(self) -> Tensor:
+        return self._buffer[: self.count]
+
+
+def _addmm(bias: Tensor, weight: Tensor, below: _GrowingRows) -> Tensor:
+    """The linear layer on those inputs that are known; the mask is zero for all others."""
+    return torch.addmm(bias, weight[:, : below.count], below.filled())
+
+
+def _parse_order(order: str | Sequence[int], n_features: int) -> Tensor:
+    named = {
+        "natural": lambda: torch.arange(n_features),
+        "reversed": lambda: torch.arange(n_features).flip(0),
+        "random": lambda: torch.randperm(n_features),
+    }
+    if isinstance(order, str) and order in named:
+        return named[order]()
+    if not isinstance(order, str) and sorted(order) == list(range(n_features)):
+        return torch.tensor(list(order), dtype=torch.long)
+    raise ParameterError(
+        f"order got {order!r}, expected 'natural', 'reversed', 'random' or a permutation of "
+        f"0 to {n_features - 1}."
+    )
+
+
+def _spread_degrees(width: int, lowest: int, n_features: int) -> Tensor:
+    """Sorted degrees from `lowest` to n_features - 1, as evenly spread as the width allows."""
+    return torch.linspace(lowest, n_features - 1, width, dtype=torch.float64).round().long()

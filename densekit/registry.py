@@ -1,0 +1,269 @@
+"""Names of elementwise maps, transforms, bases and estimators, and what they stand for.
+
+Plugins are found through the entry points of installed distributions; densekit's own classes
+come by the same way. Listing names imports nothing. A plugin is imported when its name is first
+used, so a broken one breaks its own name only.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib
+import os
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from densekit.errors import (
+    DuplicateNameError,
+    ParameterError,
+    PluginError,
+    PluginTypeError,
+    UnknownNameError,
+)
+
+OWN_DISTRIBUTION = "densekit"
+ALLOW_LIST_VARIABLE = "DENSEKIT_PLUGINS"
+
+# What a name of the group must stand for, written as a path so that listing imports nothing.
+_CONTRACTS = {
+    "elementwise": "densekit.elementwise.base:Elementwise",
+    "transforms": "densekit.transforms.base:Transform",
+    "bases": "densekit.densities.base:Density",
+    "estimators": "densekit.estimators.base:DensityEstimator",
+}
+GROUPS = tuple(_CONTRACTS)
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """One name that one distribution registers in one group."""
+
+    group: str
+    name: str
+    distribution: str
+    version: str
+    target: str
+
+    @property
+    def qualified_name(self) -> str:
+        """The name that stays unique when two distributions claim the same one."""
+        return f"{self.distribution}:{self.name}"
+
+
+_registered: dict[tuple[str, str], Any] = {}
+
+
+def available(group: str = "estimators") -> list[str]:
+    """List the names of a group, sorted; nothing is imported for it.
+
+    Parameters
+    ----------
+    group : {"elementwise", "transforms", "bases", "estimators"}, default="estimators"
+        The group, with or without its prefix ``densekit.``.
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    ValueError
+        There is no such group.
+    """
+    group = _group(group)
+    names = {plugin.name for plugin in plugins() if plugin.group == group}
+    return sorted(names | {name for (owner, name) in _registered if owner == group})
+
+
+def plugins() -> list[Plugin]:
+    """List everything that installed distributions register, without importing any of it.
+
+    The environment variable ``DENSEKIT_PLUGINS`` restricts the list: ``none`` leaves densekit's
+    own names only, ``a,b`` those of the distributions ``a`` and ``b`` besides.
+    """
+    return [plugin for plugin in _scan() if _is_allowed(plugin.distribution)]
+
+
+def register(group: str, name: str, target: Any) -> None:
+    """Give a class a name for this process, as a notebook needs it; nothing is replaced.
+
+    Raises
+    ------
+    ValueError
+        The name is taken.
+    TypeError
+        `target` does not fulfil the group's contract.
+    """
+    group = _group(group)
+    if name in available(group):
+        raise DuplicateNameError(
+            f"register got the name {name!r}, which is taken in {group!r}; choose another name."
+        )
+    _check_contract(group, target, f"register({group!r}, {name!r}, ...)")
+    _registered[group, name] = target
+
+
+def load(group: str, name: str) -> Any:
+    """Return the class (or alternate constructor) that a name stands for.
+
+    Parameters
+    ----------
+    group : str
+        One of ``GROUPS``.
+    name : str
+        A plain name, or ``"distribution:name"``.
+
+    Raises
+    ------
+    ValueError
+        The name is unknown (near ones are listed), or two distributions claim it.
+    ImportError
+        The plugin cannot be imported; the original error is chained.
+    TypeError
+        The plugin is not what its group expects.
+    """
+    group = _group(group)
+    if (group, name) in _registered:
+        return _registered[group, name]
+    found = [p for p in plugins() if p.group == group and name in (p.name, p.qualified_name)]
+    if not found:
+        raise UnknownNameError(_unknown(group, name))
+    if len(found) > 1:
+        claimants = " and ".join(repr(plugin.distribution) for plugin in found)
+        choices = " or ".join(repr(plugin.qualified_name) for plugin in found)
+        raise DuplicateNameError(
+            f"The name {name!r} in {group!r} is claimed by the distributions {claimants}; "
+            f"uninstall one of them, or use {choices}."
+        )
+    target, error = _import(found[0])
+    if error is not None:
+        raise PluginError(
+            f"The plugin {name!r} of the distribution {found[0].distribution!r} cannot be imported "
+            f"from {found[0].target!r}: {type(error).__name__}: {error}"
+        ) from error
+    _check_contract(
+        group, target, f"{found[0].target!r} of the distribution {found[0].distribution!r}"
+    )
+    return target
+
+
+def resolve(group: str, spec: Any) -> Any:
+    """Turn a name into what it stands for; a class or an instance is returned as it is.
+
+    Raises
+    ------
+    TypeError
+        `spec` is neither a name nor something that fulfils the group's contract.
+    """
+    if isinstance(spec, str):
+        return load(group, spec)
+    if not isinstance(spec, _contract(group)):
+        _check_contract(group, spec, repr(spec))
+    return spec
+
+
+def build(group: str, spec: Any, *args: Any, **options: Any) -> Any:
+    """Build the object that a name or a class stands for; an instance is returned as it is.
+
+    Raises
+    ------
+    TypeError
+        The options are not those of the class; the message names the class.
+    """
+    target = resolve(group, spec)
+    if isinstance(target, _contract(group)):
+        return target
+    try:
+        return target(*args, **options)
+    except TypeError as error:
+        raise ParameterError(
+            f"{spec!r} in {group!r} cannot be built with the options {options}: {error}"
+        ) from error
+
+
+def make_estimator(name: str, **params: Any) -> Any:
+    """Build a registered estimator by its name.
+
+    Parameters
+    ----------
+    name : str
+        One of ``densekit.available("estimators")``.
+    **params
+        Constructor parameters of that estimator.
+
+    Examples
+    --------
+    >>> import densekit
+    >>> densekit.make_estimator("maf", n_layers=3)
+    MAFEstimator(n_layers=3)
+    """
+    return load("estimators", name)(**params)
+
+
+def owner(target: Any) -> Any:
+    """Return the class behind a registered target, which may be a class method that builds it."""
+    return target if isinstance(target, type) else getattr(target, "__self__", None)
+
+
+@functools.cache
+def _scan() -> tuple[Plugin, ...]:
+    found = {}
+    for group in GROUPS:
+        for point in entry_points(group=f"densekit.{group}"):
+            plugin = _describe(group, point)
+            found[group, plugin.qualified_name, plugin.target] = plugin
+    return tuple(sorted(found.values(), key=lambda p: (p.group, p.name, p.distribution)))
+
+
+def _describe(group: str, point: EntryPoint) -> Plugin:
+    name = point.dist.name if point.dist else "unknown"
+    version = point.dist.version if point.dist else "unknown"
+    return Plugin(group, point.name, name, version, point.value)
+
+
+def _is_allowed(distribution: str) -> bool:
+    allowed = os.environ.get(ALLOW_LIST_VARIABLE)
+    if allowed is None or distribution == OWN_DISTRIBUTION:
+        return True
+    return distribution in [name.strip() for name in allowed.split(",")]
+
+
+@functools.cache
+def _import(plugin: Plugin) -> tuple[Any, BaseException | None]:
+    """Import a plugin once; a failure is kept, so that it is met the same way every time."""
+    point = EntryPoint(plugin.name, plugin.target, f"densekit.{plugin.group}")
+    try:
+        return point.load(), None
+    except (Exception, SystemExit) as error:  # a plugin may fail in any way at import
+        return None, error
+
+
+def _group(group: str) -> str:
+    short = group.removeprefix("densekit.")
+    if short not in GROUPS:
+        raise UnknownNameError(f"There is no group {group!r}; the groups are {', '.join(GROUPS)}.")
+    return short
+
+
+def _contract(group: str) -> type:
+    module, _, name = _CONTRACTS[_group(group)].partition(":")
+    contract: type = getattr(importlib.import_module(module), name)
+    return contract
+
+
+def _check_contract(group: str, target: Any, who: str) -> None:
+    contract, cls = _contract(group), owner(target)
+    if not (callable(target) and isinstance(cls, type) and issubclass(cls, contract)):
+        raise PluginTypeError(
+            f"{who} is a {type(target).__name__}, but the group {group!r} expects a subclass of "
+            f"{contract.__module__}.{contract.__qualname__}, or a class method that builds one."
+        )
+
+
+def _unknown(group: str, name: str) -> str:
+    names = available(group)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    hint = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
+    return f"There is no {name!r} in {group!r}. {hint}Available: {', '.join(names)}."

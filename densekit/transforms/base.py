@@ -1,0 +1,124 @@
+"""The contract of a bijection that carries its log-determinant."""
+
+from __future__ import annotations
+
+import functools
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from densekit.errors import ContextError, ShapeError
+
+if TYPE_CHECKING:
+    from densekit.testing.cases import TransformCase
+
+
+class Transform(nn.Module, ABC):
+    """Bijection of x (batch, *event_shape) onto z (batch, *output_shape).
+
+    A layer is built as ``Layer(event_shape, *, context_shape=None, **options)``. The shapes of what
+    `forward` and `inverse` are given are checked here for every subclass, so a layer's own code
+    can trust them.
+
+    Parameters
+    ----------
+    event_shape : sequence of int
+        Shape of one row of x.
+    context_shape : sequence of int, optional
+        Shape of one row of context; None means that the transform takes no notice of context.
+
+    Raises
+    ------
+    ShapeError
+        A ValueError, when x, z or the context has another shape than the transform was built for.
+    """
+
+    in_data_units = False
+    """Whether the layer wants columns in the units of X: an estimator then does not standardise."""
+
+    def __init__(self, event_shape: Sequence[int], *, context_shape: Sequence[int] | None = None):
+        super().__init__()
+        self.event_shape = tuple(event_shape)
+        self.context_shape = None if context_shape is None else tuple(context_shape)
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        guard_shapes(cls, "forward", "event_shape")
+        guard_shapes(cls, "inverse", "output_shape")
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of one row of z: `event_shape` unless the layer says otherwise."""
+        return self.event_shape
+
+    @abstractmethod
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Map data to latents.
+
+        Returns
+        -------
+        z : Tensor of shape (batch, *output_shape)
+        log_det : Tensor of shape (batch,)
+            ``log |det dz/dx|`` of each row, in nats; minus infinity outside the support.
+        """
+
+    @abstractmethod
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Map latents to data; the log-determinant is that of this direction."""
+
+    def fit_statistics(self, x: Tensor) -> None:
+        """Set what is computed from data and not learned; called once, before training."""
+
+    @classmethod
+    def example_cases(cls) -> list[TransformCase]:
+        """Say how to build examples for the contract kit; the default is one of three features."""
+        from densekit.testing.cases import TransformCase
+
+        return [TransformCase(cls.__name__, lambda: cls((3,)))]
+
+
+def guard_shapes(cls: type, method: str, side: str) -> None:
+    """Make a method of `cls` check the shapes of its tensor and its context before it runs.
+
+    `side` names the attribute that holds the shape of a row.
+    """
+    original = cls.__dict__.get(method)
+    if original is None or getattr(original, "__isabstractmethod__", False):
+        return
+    setattr(cls, method, _guarded(original, side))
+
+
+def _guarded(original: Callable[..., Any], side: str) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def guarded(self: Any, rows: Tensor, context: Tensor | None = None) -> Any:
+        expected = getattr(self, side)
+        if rows.shape[1:] != expected or rows.ndim == 0:
+            raise ShapeError(
+                f"{type(self).__name__}.{original.__name__} got a tensor of shape "
+                f"{tuple(rows.shape)}, expected (batch, {', '.join(map(str, expected))})."
+            )
+        if self.context_shape is not None:
+            check_context(f"{type(self).__name__}.{original.__name__}", context, self.context_shape)
+        return original(self, rows, context)
+
+    return guarded
+
+
+def check_context(who: str, context: Tensor | None, expected: tuple[int, ...]) -> None:
+    """Raise a ContextError unless there is a context of the expected shape."""
+    if context is None:
+        raise ContextError(f"{who} is conditional and got no context; give one row for each row.")
+    if context.shape[1:] != expected:
+        raise ContextError(
+            f"{who} got a context of shape {tuple(context.shape)}, "
+            f"expected (batch, {', '.join(map(str, expected))})."
+        )
+
+
+def check_vector(who: str, event_shape: Sequence[int]) -> int:
+    """Return the number of features; raise a ShapeError unless rows are vectors."""
+    if len(tuple(event_shape)) != 1:
+        raise ShapeError(f"{who} got event_shape={tuple(event_shape)}, expected (n_features,).")
+    return int(event_shape[0])

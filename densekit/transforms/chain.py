@@ -1,0 +1,94 @@
+"""Transforms one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from densekit.errors import ShapeError
+from densekit.transforms.base import Transform
+
+if TYPE_CHECKING:
+    from densekit.testing.cases import TransformCase
+
+
+class Chain(Transform):
+    """Composition of transforms, read from left to right in the direction of data to latents.
+
+    Parameters
+    ----------
+    transforms : iterable of Transform
+    event_shape : sequence of int, optional
+        Needed for an empty chain only, which is the identity.
+
+    Raises
+    ------
+    ShapeError
+        A transform does not take the shape that the one before it gives.
+    """
+
+    def __init__(self, transforms: Iterable[Transform], *, event_shape: Sequence[int] | None = None):
+        steps = list(transforms)
+        if not steps and event_shape is None:
+            raise ShapeError("Chain got no transforms and no event_shape; give one of the two.")
+        for before, after in zip(steps[:-1], steps[1:], strict=True):
+            if before.output_shape != after.event_shape:
+                raise ShapeError(
+                    f"Chain got {type(after).__name__} for rows of shape {after.event_shape} after "
+                    f"{type(before).__name__}, which gives rows of shape {before.output_shape}."
+                )
+        contexts = [step.context_shape for step in steps if step.context_shape is not None]
+        super().__init__(
+            steps[0].event_shape if steps else tuple(event_shape or ()),
+            context_shape=contexts[0] if contexts else None,
+        )
+        self.transforms = nn.ModuleList(steps)
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        return self.transforms[-1].output_shape if len(self.transforms) else self.event_shape
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        total = x.new_zeros(x.shape[0])
+        for step in self.transforms:
+            x, log_det = step(x, context)
+            total = total + log_det
+        return x, total
+
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        total = z.new_zeros(z.shape[0])
+        for step in reversed(self.transforms):
+            z, log_det = step.inverse(z, context)
+            total = total + log_det
+        return z, total
+
+    @torch.no_grad()
+    def fit_statistics(self, x: Tensor) -> None:
+        """Let each transform see what the ones before it make of x.
+
+        Conditioners start at zero and so ignore their context, for which zeros stand here.
+        """
+        context = None
+        if self.context_shape is not None:
+            context = x.new_zeros(x.shape[0], *self.context_shape)
+        for step in self.transforms:
+            step.fit_statistics(x)
+            x, _ = step(x, context)
+
+    @classmethod
+    def example_cases(cls) -> list[TransformCase]:
+        from densekit.testing.cases import TransformCase
+        from densekit.transforms.coupling import Coupling
+        from densekit.transforms.permutation import Permutation
+        from densekit.transforms.scaling import ActNorm
+
+        return [
+            TransformCase(
+                "Chain(actnorm, reverse, coupling)",
+                lambda: cls([ActNorm((3,)), Permutation.reverse((3,)), Coupling((3,))]),
+            ),
+            TransformCase("Chain()", lambda: cls([], event_shape=(2,))),
+        ]

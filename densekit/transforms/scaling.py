@@ -1,0 +1,115 @@
+"""Shifts and scales of whole columns: from statistics of the data, or learned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from densekit.transforms.base import Transform, check_vector
+
+if TYPE_CHECKING:
+    from densekit.testing.cases import TransformCase
+
+TAIL = 0.05  # share of a column, on each side, that does not count towards its scale
+_SPREAD_OF_NORMAL = 3.2897072539029444  # distance of a standard normal's 5 % and 95 % quantiles
+CONSTANT_FLOOR = 1e-3  # scale of a constant column, times max(1, |its value|)
+MAX_ROWS_FOR_QUANTILES = 100_000
+
+
+class Standardize(Transform):
+    """z = (x - loc) / scale with a robust location and scale for each column.
+
+    `fit_statistics` takes the distance of the 5 % and 95 % quantiles for the scale, so that a few
+    outliers cannot crush the rest, and the mean between those quantiles for the location. Where
+    the quantiles coincide, plain mean and standard deviation stand in. A constant column gets
+    the floor ``1e-3 * max(1, |value|)`` as its scale.
+    """
+
+    in_data_units = True
+    loc: Tensor
+    scale: Tensor
+    is_constant: Tensor
+
+    def __init__(self, event_shape: Sequence[int], *, context_shape: Sequence[int] | None = None):
+        super().__init__(event_shape)
+        n_features = check_vector("Standardize", event_shape)
+        self.register_buffer("loc", torch.zeros(n_features))
+        self.register_buffer("scale", torch.ones(n_features))
+        self.register_buffer("is_constant", torch.zeros(n_features, dtype=torch.bool))
+
+    def fit_statistics(self, x: Tensor) -> None:
+        low, high = x.amin(0), x.amax(0)
+        rows = x[:: max(1, len(x) // MAX_ROWS_FOR_QUANTILES)]
+        ordered = rows.sort(0).values
+        lower = _quantile(ordered, TAIL)
+        upper = _quantile(ordered, 1 - TAIL)
+        scale = (upper - lower) / _SPREAD_OF_NORMAL
+        loc = torch.minimum(torch.maximum(rows, lower), upper).mean(0)
+        rounding = 16 * torch.finfo(x.dtype).eps * torch.maximum(low.abs(), high.abs())
+        is_flat = upper - lower <= rounding
+        scale = torch.where(is_flat, x.std(0, correction=0), scale)
+        loc = torch.where(is_flat, x.mean(0), loc)
+        is_constant = high - low <= rounding
+        scale = torch.where(is_constant, CONSTANT_FLOOR * high.abs().clamp_min(1), scale)
+        self.is_constant.copy_(is_constant)
+        self.loc.copy_(torch.where(is_constant, high, loc))
+        self.scale.copy_(scale)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return (x - self.loc) / self.scale, -self.scale.log().sum().expand(x.shape[0])
+
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return z * self.scale + self.loc, self.scale.log().sum().expand(z.shape[0])
+
+
+class Scale(Transform):
+    """z = exp(log_scale) * x with a learned scale for each column: NICE's last layer (Dinh 2014,
+    section 3.3)."""
+
+    def __init__(self, event_shape: Sequence[int], *, context_shape: Sequence[int] | None = None):
+        super().__init__(event_shape)
+        self.log_scale = nn.Parameter(torch.zeros(check_vector("Scale", event_shape)))
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return x * self.log_scale.exp(), self.log_scale.sum().expand(x.shape[0])
+
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return z * torch.exp(-self.log_scale), -self.log_scale.sum().expand(z.shape[0])
+
+
+class ActNorm(Transform):
+    """z = (x + shift) * exp(log_scale), learned, and standardising at the start (Kingma 2018, 3.1).
+
+    Unlike batch normalisation it does not depend on the batch: a row's density stays its own.
+    """
+
+    def __init__(self, event_shape: Sequence[int], *, context_shape: Sequence[int] | None = None):
+        super().__init__(event_shape)
+        n_features = check_vector("ActNorm", event_shape)
+        self.shift = nn.Parameter(torch.zeros(n_features))
+        self.log_scale = nn.Parameter(torch.zeros(n_features))
+
+    @torch.no_grad()
+    def fit_statistics(self, x: Tensor) -> None:
+        deviation = x.std(0, correction=0)
+        floor = CONSTANT_FLOOR  # a constant column stays finite
+        self.shift.copy_(-x.mean(0))
+        self.log_scale.copy_(-deviation.clamp_min(floor).log())
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return (x + self.shift) * self.log_scale.exp(), self.log_scale.sum().expand(x.shape[0])
+
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        x = z * torch.exp(-self.log_scale) - self.shift
+        return x, -self.log_scale.sum().expand(z.shape[0])
+
+
+def _quantile(ordered: Tensor, share: float) -> Tensor:
+    """Linearly interpolated quantile of sorted columns (torch.quantile refuses large tensors)."""
+    position = share * (len(ordered) - 1)
+    below = int(position)
+    above = min(below + 1, len(ordered) - 1)
+    return torch.lerp(ordered[below], ordered[above], position - below)
