@@ -1,9 +1,16 @@
 """The uniform distribution on the unit cube."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
 from densekit.densities.base import Density
+
+if TYPE_CHECKING:
+    from densekit.testing.cases import DensityCase
 
 
 class Uniform(Density):
@@ -24,3 +31,12 @@ class Uniform(Density):
         generator: torch.Generator | None = None,
     ) -> Tensor:
         return self._rand(n_samples, generator)
+
+    @classmethod
+    def example_cases(cls) -> list[DensityCase]:
+        from densekit.testing.cases import DensityCase
+
+        return [
+            DensityCase("Uniform in 1-D", lambda: cls((1,)), domain=(0.0, 1.0)),
+            DensityCase("Uniform in 2-D", lambda: cls((2,)), domain=(0.0, 1.0)),
+        ]

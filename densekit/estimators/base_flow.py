@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any
@@ -99,17 +100,4 @@ class BaseFlowEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Densi
 
 def own_copy(spec: Any) -> Any:
     """Copy an instance that a user gave as a parameter, so that training leaves the user's alone."""
-    import copy
-
     return copy.deepcopy(spec) if isinstance(spec, torch.nn.Module) else spec
-
-
-def elementwise_for(event_shape: tuple[int, ...], chosen: Any, default: Any) -> Any:
-    """The monotone map of a model: the user's choice, else the model's own.
-
-    One feature has nothing to be conditioned on, and affine maps of it make a mere Gaussian: a
-    spline takes the place of the model's own map there.
-    """
-    if chosen is not None:
-        return chosen
-    return "spline" if event_shape == (1,) else default

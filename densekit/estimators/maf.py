@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from densekit.estimators.base_flow import BaseFlowEstimator, elementwise_for
+from densekit.estimators.base_flow import BaseFlowEstimator
 from densekit.estimators.parameters import integer, parameter
 from densekit.transforms import ActNorm, Autoregressive, Transform
 
@@ -49,7 +49,7 @@ class MAFEstimator(BaseFlowEstimator):
         for i in range(self.n_layers):
             autoregressive = Autoregressive(
                 event_shape,
-                elementwise=elementwise_for(event_shape, self.elementwise, "affine"),
+                elementwise=self.elementwise,
                 order=("natural", "reversed")[i % 2],
                 hidden_sizes=self.hidden_sizes,
                 context_shape=context_shape,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from densekit.estimators.base_flow import BaseFlowEstimator, elementwise_for
+from densekit.estimators.base_flow import BaseFlowEstimator
 from densekit.estimators.parameters import integer, parameter
 from densekit.transforms import Coupling, Scale, Transform
 
@@ -46,10 +46,13 @@ class NICEEstimator(BaseFlowEstimator):
     def _build_layers(
         self, event_shape: tuple[int, ...], context_shape: tuple[int, ...] | None
     ) -> list[Transform]:
+        elementwise = self.elementwise
+        if elementwise is None and event_shape != (1,):
+            elementwise = "shift"
         couplings = [
             Coupling(
                 event_shape,
-                elementwise=elementwise_for(event_shape, self.elementwise, "shift"),
+                elementwise=elementwise,
                 mask=("even", "odd")[i % 2],
                 hidden_sizes=self.hidden_sizes,
                 context_shape=context_shape,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 
 import torch
@@ -68,41 +69,23 @@ class MaskedMLP(nn.Module):
         # Without context a unit of degree 0 would see nothing.
         lowest = 0 if n_context else 1
         widths = hidden_sizes if n_features > lowest else ()
-        self.degrees = [_spread_degrees(width, lowest, n_features) for width in widths]
+        degrees = [_spread_degrees(width, lowest, n_features) for width in widths]
         # For each hidden layer and place: how many units can be computed by then.
         self._ends = [
             torch.searchsorted(degree, torch.arange(n_features), right=True).tolist()
-            for degree in self.degrees
+            for degree in degrees
         ]
-        self.hidden = nn.ModuleList(MaskedLinear(mask) for mask in self._hidden_masks())
-        self.output = MaskedLinear(self._output_mask())
+        masks = _masks(self.place, n_params, n_context, degrees)
+        self.hidden = nn.ModuleList(MaskedLinear(mask) for mask in masks[:-1])
+        self.output = MaskedLinear(masks[-1])
         nn.init.zeros_(self.output.weight)
         nn.init.zeros_(self.output.bias)
-
-    def _hidden_masks(self) -> list[Tensor]:
-        masks, below = [], None
-        for degree in self.degrees:
-            if below is None:
-                sees_context = torch.ones(len(degree), self.n_context, dtype=torch.bool)
-                mask = torch.cat([degree[:, None] > self.place[None, :], sees_context], 1)
-            else:
-                mask = degree[:, None] >= below[None, :]
-            masks.append(mask)
-            below = degree
-        return masks
-
-    def _output_mask(self) -> Tensor:
-        place = self.place.repeat(self.n_params)[:, None]
-        if not self.degrees:
-            sees_context = torch.ones(len(place), self.n_context, dtype=torch.bool)
-            return torch.cat([place > self.place[None, :], sees_context], 1)
-        return place >= self.degrees[-1][None, :]
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Map (batch, n_features) to parameters of shape (batch, n_features, n_params)."""
         h = x if context is None else torch.cat([x, context.to(x.dtype)], 1)
         for layer in self.hidden:
-            h = torch.relu(layer(h))
+            h = torch.tanh(layer(h))
         # Parameter-major outputs: all values of one parameter lie side by side in memory.
         return self.output(h).view(-1, self.n_params, self.n_features).movedim(1, -1)
 
@@ -133,7 +116,7 @@ class MaskedMLP(nn.Module):
             for (weight, bias), rows, ends in zip(hidden, units, self._ends, strict=True):
                 new = slice(rows.count, ends[place])
                 if new.stop > new.start:
-                    rows.append(torch.relu(_addmm(bias[new], weight[new], below)))
+                    rows.append(torch.tanh(_addmm(bias[new], weight[new], below)))
                 below = rows
             params = _addmm(biases[feature], weights[feature], below)
             known.append(step(feature, params.T)[None])
@@ -179,6 +162,21 @@ class _GrowingRows:
 def _addmm(bias: Tensor, weight: Tensor, below: _GrowingRows) -> Tensor:
     """The linear layer on those inputs that are known; the mask is zero for all others."""
     return torch.addmm(bias, weight[:, : below.count], below.filled())
+
+
+def _masks(place: Tensor, n_params: int, n_context: int, degrees: list[Tensor]) -> list[Tensor]:
+    """Mask of each layer: a unit of degree g sees units of degree g or less, and features before g.
+
+    (Germain 2015, eqs. 11 and 12.)
+    """
+    outputs = place.repeat(n_params)
+    first = degrees[0] if degrees else outputs
+    sees_context = torch.ones(len(first), n_context, dtype=torch.bool)
+    masks = [torch.cat([first[:, None] > place[None, :], sees_context], 1)]
+    layers = [*degrees, outputs] if degrees else []
+    for below, above in itertools.pairwise(layers):
+        masks.append(above[:, None] >= below[None, :])
+    return masks
 
 
 def _parse_order(order: str | Sequence[int], n_features: int) -> Tensor:

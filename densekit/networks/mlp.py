@@ -5,9 +5,10 @@ from torch import Tensor, nn
 
 
 class MLP(nn.Module):
-    """Multi-layer perceptron with ReLU whose output is zero at the start of training.
+    """Multi-layer perceptron with tanh whose output is zero at the start of training.
 
-    Without inputs it is a learned constant.
+    Without inputs it is a learned constant. Hidden units are bounded, so far from the data the
+    parameters that the network gives stay near those that it has learned.
 
     Parameters
     ----------
@@ -22,7 +23,7 @@ class MLP(nn.Module):
         widths = [n_inputs, *hidden_sizes] if n_inputs else []
         layers: list[nn.Module] = []
         for fan_in, fan_out in zip(widths[:-1], widths[1:], strict=True):
-            layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
+            layers += [nn.Linear(fan_in, fan_out), nn.Tanh()]
         self.body = nn.Sequential(*layers)
         self.bias = nn.Parameter(torch.zeros(n_outputs))
         if n_inputs:

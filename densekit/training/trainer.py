@@ -20,7 +20,7 @@ MAX_GRADIENT_NORM = 5.0
 MAX_ROLLBACKS = 5
 ROLLBACK_FACTOR = 0.3  # of the learning rate, at each rollback
 PLATEAU_FACTOR = 0.5  # of the learning rate, after a third of the patience without progress
-ADAM_EPS = 1e-8
+AVERAGE_DECAY = 0.99  # per step, of the averaged weights that are scored and kept
 
 
 class _NonFiniteError(Exception):
@@ -108,7 +108,7 @@ class Trainer:
 
 
 class _Run:
-    """One fit: the optimiser, the best weights so far and the record."""
+    """One fit: the optimiser, the averaged and the best weights, and the record."""
 
     def __init__(
         self,
@@ -121,16 +121,18 @@ class _Run:
         self.options, self.density = trainer, density
         self.train, self.validation, self.generator = train, validation, generator
         self.history = History()
+        self._parameters = [p for p in density.parameters() if p.requires_grad]
         self._start = time.monotonic()
         self._rate = trainer.learning_rate
-        self._best_score = -math.inf
         self._since_best = 0
-        self._best_weights: dict[str, Tensor] = self._copy_weights()
-        self._optimiser = self._new_optimiser()
+        self._best_score = -math.inf
+        self._best_weights = self._copy_weights()
+        self._start_from_here()
 
     def is_done(self) -> bool:
         return (
-            self.history.n_epochs >= self.options.max_epochs
+            not self._parameters
+            or self.history.n_epochs >= self.options.max_epochs
             or self._since_best >= self.options.n_iter_no_change
         )
 
@@ -138,29 +140,32 @@ class _Run:
         """Run an epoch to its end, rolling back and trying again where losses are not finite."""
         while True:
             try:
-                train_nats = self._pass_over_batches() + self.train.offset
+                train_nats = self._pass_over_batches()
                 validation_nats = self._score_validation()
                 break
             except _NonFiniteError as error:
                 self._roll_back(error)
-        self.history.train_nats.append(train_nats)
-        if validation_nats is not None:
-            self.history.validation_nats.append(validation_nats)
-        self.history.learning_rate.append(self._rate)
-        self.history.seconds.append(time.monotonic() - self._start)
-        self._keep_if_best(self.history.monitored[-1])
+        history = self.history
+        history.train_nats.append(train_nats + self.train.offset)
+        if self.validation is not None and validation_nats is not None:
+            history.validation_nats.append(validation_nats + self.validation.offset)
+        history.learning_rate.append(self._rate)
+        history.seconds.append(time.monotonic() - self._start)
+        # Without the offset, so that the units of X cannot sway a comparison by rounding.
+        self._keep_if_best(train_nats if validation_nats is None else validation_nats)
 
     def finish(self) -> None:
         """Restore the best weights; before the first epoch's end the present ones are the best."""
-        if self.history.best_epoch or not self._weights_are_finite():
-            self.density.load_state_dict(self._best_weights)
+        is_finite = all(bool(p.isfinite().all()) for p in self._parameters)
+        if self.history.best_epoch or not is_finite:
+            self._set_weights(self._best_weights)
 
     def summary(self) -> dict[str, str]:
         history = self.history
         shown = {"train": f"{history.train_nats[-1]:.3f}"}
         if history.validation_nats:
             shown["validation"] = f"{history.validation_nats[-1]:.3f}"
-        return shown | {"best": f"{self._best_score:.3f} nats"}
+        return shown | {"best": f"{history.monitored[history.best_epoch - 1]:.3f} nats"}
 
     def _pass_over_batches(self) -> float:
         order = torch.randperm(
@@ -168,33 +173,41 @@ class _Run:
         )
         total = 0.0
         for index in order.split(self.options.batch_size):
-            batch = self.train.take(index)
-            total += self._step(batch) * len(index)
+            total += self._step(self.train.take(index)) * len(index)
         return total / len(self.train)
 
     def _step(self, batch: Rows) -> float:
-        loss = -(self.density.log_prob(batch.x, batch.context) * batch.weight).mean()
+        """Take one gradient step; return the batch's mean nats before it."""
+        nats = (self.density.log_prob(batch.x, batch.context) * batch.weight).mean()
         self._optimiser.zero_grad()
-        loss.backward()
+        (-nats).backward()
         norm = torch.nn.utils.clip_grad_norm_(self._parameters, MAX_GRADIENT_NORM)
-        value = loss.item()
+        value = nats.item()
         if not (math.isfinite(value) and math.isfinite(norm.item())):
-            raise _NonFiniteError(f"the loss was {value} and the gradient's norm {norm.item()}")
+            raise _NonFiniteError(f"the mean was {value} nats, the gradient's norm {norm.item()}")
         self._optimiser.step()
-        return -value
+        self._n_steps += 1
+        # The average starts short, so that it does not remember the initial weights.
+        share = max(1 - AVERAGE_DECAY, 10 / (10 + self._n_steps))
+        with torch.no_grad():
+            torch._foreach_lerp_(self._average, self._parameters, share)
+        return value
 
     def _score_validation(self) -> float | None:
+        """Mean validation nats of the averaged weights."""
         if self.validation is None:
             return None
-        rows = self.validation
+        rows, present = self.validation, self._copy_weights()
+        self._set_weights(self._average)
         self.density.eval()
         scores = in_chunks(self.density.log_prob, rows.x, rows.context).double()
         self.density.train()
+        self._set_weights(present)
         weight = rows.weight.double()
         mean = float((scores * weight).sum() / weight.sum())
         if not math.isfinite(mean):
             raise _NonFiniteError(f"the validation score was {mean}")
-        return mean + rows.offset
+        return mean
 
     def _keep_if_best(self, score: float) -> None:
         if score > self._best_score + self.options.tol:
@@ -205,7 +218,7 @@ class _Run:
                 self._set_rate(self._rate * PLATEAU_FACTOR)
         if score > self._best_score:
             self._best_score = score
-            self._best_weights = self._copy_weights()
+            self._best_weights = [weight.clone() for weight in self._average]
             self.history.best_epoch = self.history.n_epochs
 
     def _roll_back(self, error: _NonFiniteError) -> None:
@@ -217,21 +230,26 @@ class _Run:
                 f"learning rates; start with less than learning_rate={self.options.learning_rate} "
                 "and look for extreme values in X."
             )
-        self.density.load_state_dict(self._best_weights)
+        self._set_weights(self._best_weights)
         self._rate *= ROLLBACK_FACTOR
-        self._optimiser = self._new_optimiser()
+        self._start_from_here()
 
-    def _new_optimiser(self) -> torch.optim.Optimizer:
-        self._parameters = [p for p in self.density.parameters() if p.requires_grad]
-        return torch.optim.Adam(self._parameters, lr=self._rate, eps=ADAM_EPS, fused=True)
+    def _start_from_here(self) -> None:
+        """Begin optimiser and average anew at the present weights."""
+        self._n_steps = 0
+        self._average = self._copy_weights()
+        if self._parameters:
+            self._optimiser = torch.optim.Adam(self._parameters, lr=self._rate, fused=True)
 
     def _set_rate(self, rate: float) -> None:
         self._rate = rate
         for group in self._optimiser.param_groups:
             group["lr"] = rate
 
-    def _copy_weights(self) -> dict[str, Tensor]:
-        return {name: value.detach().clone() for name, value in self.density.state_dict().items()}
+    def _copy_weights(self) -> list[Tensor]:
+        return [parameter.detach().clone() for parameter in self._parameters]
 
-    def _weights_are_finite(self) -> bool:
-        return all(bool(p.isfinite().all()) for p in self.density.parameters())
+    @torch.no_grad()
+    def _set_weights(self, weights: list[Tensor]) -> None:
+        for parameter, weight in zip(self._parameters, weights, strict=True):
+            parameter.copy_(weight)

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from densekit import registry
 from densekit.networks import MaskedMLP
-from densekit.transforms.base import Transform, check_vector
+from densekit.transforms.base import Transform, build_elementwise, check_vector
 
 if TYPE_CHECKING:
     from densekit.testing.cases import TransformCase
@@ -27,8 +26,8 @@ class Autoregressive(Transform):
     ----------
     event_shape : sequence of int
         ``(n_features,)``.
-    elementwise : str, Elementwise or class, default="affine"
-        The monotone map f.
+    elementwise : str, Elementwise or class, optional
+        The monotone map f; None is "affine", or "spline" for a single feature.
     order : {"natural", "reversed", "random"} or sequence of int, default="natural"
     hidden_sizes : sequence of int, default=(64, 64)
     context_shape : sequence of int, optional
@@ -39,13 +38,13 @@ class Autoregressive(Transform):
         self,
         event_shape: Sequence[int],
         *,
-        elementwise: Any = "affine",
+        elementwise: Any = None,
         order: str | Sequence[int] = "natural",
         hidden_sizes: Sequence[int] = (64, 64),
         context_shape: Sequence[int] | None = None,
     ):
         super().__init__(event_shape, context_shape=context_shape)
-        self.elementwise = registry.build("elementwise", elementwise)
+        self.elementwise = build_elementwise(elementwise, event_shape)
         self.network = MaskedMLP(
             check_vector("Autoregressive", event_shape),
             self.elementwise.n_params,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import functools
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from densekit import registry
+from densekit.elementwise.base import Elementwise
 from densekit.errors import ContextError, ShapeError
 
 if TYPE_CHECKING:
@@ -115,6 +118,18 @@ def check_context(who: str, context: Tensor | None, expected: tuple[int, ...]) -
             f"{who} got a context of shape {tuple(context.shape)}, "
             f"expected (batch, {', '.join(map(str, expected))})."
         )
+
+
+def build_elementwise(spec: Any, event_shape: Sequence[int]) -> Elementwise:
+    """Build the map that a layer was given, or the default one.
+
+    A single feature has nothing to be conditioned on, and affine maps of it, however many, make a
+    mere Gaussian: a spline is the default there.
+    """
+    if spec is None:
+        spec = "spline" if math.prod(event_shape) == 1 else "affine"
+    built: Elementwise = registry.build("elementwise", spec)
+    return built
 
 
 def check_vector(who: str, event_shape: Sequence[int]) -> int:

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from densekit import registry
 from densekit.errors import ParameterError
 from densekit.networks import MLP
-from densekit.transforms.base import Transform, check_vector
+from densekit.transforms.base import Transform, build_elementwise, check_vector
 
 if TYPE_CHECKING:
     from densekit.testing.cases import TransformCase
@@ -28,8 +27,8 @@ class Coupling(Transform):
     ----------
     event_shape : sequence of int
         ``(n_features,)``.
-    elementwise : str, Elementwise or class, default="affine"
-        The monotone map f.
+    elementwise : str, Elementwise or class, optional
+        The monotone map f; None is "affine", or "spline" for a single feature.
     mask : {"first", "last", "even", "odd"} or sequence of bool, default="first"
         The features that are kept: the first or last half, or every other one from 0 or from 1.
     hidden_sizes : sequence of int, default=(64, 64)
@@ -45,7 +44,7 @@ class Coupling(Transform):
         self,
         event_shape: Sequence[int],
         *,
-        elementwise: Any = "affine",
+        elementwise: Any = None,
         mask: str | Sequence[bool] = "first",
         hidden_sizes: Sequence[int] = (64, 64),
         context_shape: Sequence[int] | None = None,
@@ -55,7 +54,7 @@ class Coupling(Transform):
         self.register_buffer("kept", is_kept.nonzero()[:, 0])
         self.register_buffer("moved", (~is_kept).nonzero()[:, 0])
         self.register_buffer("restore", torch.argsort(torch.cat([self.kept, self.moved])))
-        self.elementwise = registry.build("elementwise", elementwise)
+        self.elementwise = build_elementwise(elementwise, event_shape)
         n_context = 0 if self.context_shape is None else math.prod(self.context_shape)
         self.network = MLP(
             len(self.kept) + n_context,

@@ -88,10 +88,11 @@ class Bounded(Transform):
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         low, high, margin = self._bounds(z.dtype)
         has_low, has_high = low.isfinite(), high.isfinite()
-        # Each branch gets harmless numbers where it is not taken: no gradient may overflow.
-        interval = low + (high - low) * torch.sigmoid(z)
-        above = low + torch.where(has_low & ~has_high, z, 0.0).exp()
-        below = high - torch.where(has_high & ~has_low, -z, 0.0).exp()
+        # Each branch gets harmless numbers where it is not taken: no gradient may be NaN.
+        start, stop = torch.where(has_low, low, 0.0), torch.where(has_high, high, 0.0)
+        interval = start + (stop - start) * torch.sigmoid(z)
+        above = start + torch.where(has_low & ~has_high, z, 0.0).exp()
+        below = stop - torch.where(has_high & ~has_low, -z, 0.0).exp()
         x = torch.where(has_low, torch.where(has_high, interval, above), z)
         x = torch.where(has_high & ~has_low, below, x)
         x = torch.clamp(x, low + margin, high - margin)

@@ -1,0 +1,239 @@
+"""Laws of estimators."""
+
+from __future__ import annotations
+
+import functools
+import pickle
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone
+from sklearn.datasets import make_moons
+from sklearn.mixture import GaussianMixture
+from sklearn.utils import estimator_checks
+
+from densekit.errors import ConstantColumnWarning
+from densekit.testing import tools
+from densekit.testing.cases import EstimatorCase
+
+N_ROWS = 400
+
+# Checks that scikit-learn has, but does not call from check_estimator.
+_MORE_OF_SCIKIT_LEARN = ["check_dataframe_column_names_consistency"]
+_MORE_FOR_TRANSFORMERS = [
+    "check_set_output_transform",
+    "check_set_output_transform_pandas",
+    "check_set_output_transform_polars",
+    "check_transformer_get_feature_names_out",
+    "check_transformer_get_feature_names_out_pandas",
+]
+
+
+def _data(case: EstimatorCase, seed: int = 0) -> NDArray[Any]:
+    """Two moons, or for discrete data rows of three levels that depend on each other."""
+    moons, _ = make_moons(N_ROWS, noise=0.08, random_state=seed)
+    if case.levels is None:
+        return np.asarray(moons)
+    levels = np.asarray(case.levels)
+    place = np.clip((moons + 1.5) / 3.5 * len(levels), 0, len(levels) - 1).astype(int)
+    columns = np.column_stack([place, place[:, 0]])
+    return np.asarray(levels[columns])
+
+
+@functools.lru_cache(maxsize=4)
+def _fitted(case: EstimatorCase) -> Any:
+    """An estimator that several checks may look at, but not change."""
+    return _build(case).fit(_data(case))
+
+
+def _build(case: EstimatorCase) -> Any:
+    return clone(case.build()).set_params(random_state=0)
+
+
+def check_scikit_learn(case: EstimatorCase) -> None:
+    """All of check_estimator passes, nothing is expected to fail."""
+    if case.levels is not None:
+        return  # scikit-learn's data is not discrete
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConstantColumnWarning)
+        warnings.simplefilter("ignore", estimator_checks.SkipTestWarning)
+        estimator_checks.check_estimator(case.build())
+
+
+def check_more_of_scikit_learn(case: EstimatorCase) -> None:
+    """The checks pass that check_estimator leaves out: column names, set_output."""
+    if case.levels is not None:
+        return
+    estimator = case.build()
+    names = list(_MORE_OF_SCIKIT_LEARN)
+    if hasattr(estimator, "transform"):
+        names += _MORE_FOR_TRANSFORMERS
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # they mix arrays and frames on purpose
+        for name in names:
+            getattr(estimator_checks, name)(type(estimator).__name__, estimator)
+
+
+def check_refit_is_repeatable(case: EstimatorCase) -> None:
+    """The same random_state gives the same scores, bit for bit."""
+    X = _data(case)
+    first, second = _fitted(case).score_samples(X), _build(case).fit(X).score_samples(X)
+    law = "a second fit with the same random_state gives other scores"
+    tools.require(np.array_equal(first, second), case, law)
+
+
+def check_scores(case: EstimatorCase) -> None:
+    """score_samples is finite float64, one a row, and score is its (weighted) mean."""
+    X, estimator = _data(case), _fitted(case)
+    scores = estimator.score_samples(X)
+    tools.require(scores.dtype == np.float64 and scores.shape == (len(X),), case, "wrong scores")
+    tools.require(bool(np.isfinite(scores).all()), case, "a score is not finite")
+    weight = np.arange(len(X), dtype=float)
+    for given in (None, weight):
+        expected = np.average(scores, weights=given)
+        found = estimator.score(X, sample_weight=given)
+        tools.require(np.isclose(found, expected), case, "score is not the mean of score_samples")
+
+
+def check_rows_are_scored_alone(case: EstimatorCase) -> None:
+    """A row's score does not depend on the rows that are scored with it."""
+    X, estimator = _data(case), _fitted(case)
+    scores = estimator.score_samples(X)
+    for part in (slice(0, 1), slice(3, 5), slice(7, 40), slice(0, None, 3)):
+        found = estimator.score_samples(X[part])
+        law = f"the scores of {part} depend on the rows beside them"
+        tools.require(bool(np.allclose(found, scores[part], rtol=1e-7)), case, law)
+
+
+def check_units(case: EstimatorCase) -> None:
+    """Fitting on 1000 * X + 7 shifts every score by -d * log(1000)."""
+    if case.levels is not None:
+        return
+    X = _data(case)
+    shift = X.shape[1] * np.log(1000)
+    found = _build(case).fit(1000 * X + 7).score_samples(1000 * X + 7)
+    gap = np.abs(found + shift - _fitted(case).score_samples(X)).max()
+    tools.require(gap < 1e-4, case, f"a change of units moves the scores by {gap:.3g} too much")
+
+
+def check_clone_and_pickle(case: EstimatorCase) -> None:
+    """clone keeps the parameters, and pickle the scores."""
+    X, estimator = _data(case), _fitted(case)
+    parameters = clone(estimator).get_params()
+    tools.require(parameters.keys() == estimator.get_params().keys(), case, "clone loses parameters")
+    copy = pickle.loads(pickle.dumps(estimator))
+    is_same = np.array_equal(copy.score_samples(X), estimator.score_samples(X))
+    tools.require(is_same, case, "a pickled copy gives other scores")
+
+
+def check_samples(case: EstimatorCase) -> None:
+    """sample gives rows like X, the same for one seed, others for none."""
+    X, estimator = _data(case), _fitted(case)
+    state = np.random.get_state()[1].copy()  # noqa: NPY002
+    samples = estimator.sample(50, random_state=0)
+    law = f"sample gave {samples.dtype} {samples.shape} for X of {X.dtype} {X.shape}"
+    tools.require(samples.shape == (50, X.shape[1]) and samples.dtype == X.dtype, case, law)
+    again = estimator.sample(50, random_state=0)
+    tools.require(np.array_equal(samples, again), case, "one seed gives two samples")
+    fresh = [estimator.sample(50) for _ in range(2)]
+    tools.require(not np.array_equal(*fresh), case, "sample repeats itself without a seed")
+    if case.levels is not None:
+        is_known = bool(np.isin(samples, case.levels).all())
+        tools.require(is_known, case, "a sample has a value that is no level")
+    is_left_alone = np.array_equal(state, np.random.get_state()[1])  # noqa: NPY002
+    tools.require(is_left_alone, case, "sample moves numpy's global generator")
+
+
+def check_bad_input_leaves_the_fit_untouched(case: EstimatorCase) -> None:
+    """NaN, infinity, strings, one row, wrong widths: an error, and scores stay as they were."""
+    X = _data(case)
+    estimator = pickle.loads(pickle.dumps(_fitted(case)))
+    before = estimator.score_samples(X)
+    attributes = set(vars(estimator))
+    with_nan, with_inf = X.astype(float), X.astype(float)
+    with_nan[3, 1], with_inf[3, 1] = np.nan, np.inf
+    bad = [with_nan, with_inf, X.astype(str)[:5] + "a", X[:1], X[:0], X[:, 0], X + 1j]
+    for value in bad:
+        _require_error(lambda value=value: estimator.fit(value), case, "fit", value)  # type: ignore[misc]
+    for value in [with_nan, with_inf, X[:, :1], X + 1j]:
+        _require_error(lambda value=value: estimator.score_samples(value), case, "score", value)  # type: ignore[misc]
+    is_same = np.array_equal(estimator.score_samples(X), before)
+    tools.require(is_same and attributes == set(vars(estimator)), case, "a failed fit left a trace")
+
+
+def check_constant_column(case: EstimatorCase) -> None:
+    """A constant column gives a warning that names it, finite scores, samples near its value."""
+    if case.levels is not None:
+        return
+    X = np.column_stack([_data(case), np.full(N_ROWS, 3.0)])
+    estimator = _build(case).set_params(max_epochs=10)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        estimator.fit(X)
+    named = [str(w.message) for w in caught if issubclass(w.category, ConstantColumnWarning)]
+    tools.require(len(named) == 1 and "[2]" in named[0], case, "no warning names the constant column")
+    is_finite = bool(np.isfinite(estimator.score_samples(X)).all())
+    tools.require(is_finite, case, "a constant column makes a score infinite")
+    samples = estimator.sample(100, random_state=0)
+    tools.require(np.abs(np.median(samples[:, 2]) - 3) < 0.1, case, "samples leave the constant")
+
+
+def check_one_column(case: EstimatorCase) -> None:
+    """One column works and is not just a Gaussian: it does better on two separate heaps."""
+    if case.levels is not None:
+        return
+    rng = np.random.default_rng(0)
+    X, X_test = (rng.choice([-3.0, 3.0], (N_ROWS, 1)) + rng.normal(0, 0.5, (N_ROWS, 1)) for _ in "ab")
+    estimator = _build(case).fit(X)
+    tools.require(estimator.sample(5, random_state=0).shape == (5, 1), case, "wrong shape")
+    ours, gaussian = estimator.score(X_test), GaussianMixture(1).fit(X).score(X_test)
+    law = f"on one column with two heaps it scores {ours:.3f} nats, one Gaussian {gaussian:.3f}"
+    tools.require(ours > gaussian + 0.1 or not case.beats_gaussian, case, law)
+
+
+def check_beats_one_gaussian(case: EstimatorCase) -> None:
+    """On held-out rows of two moons it does better than one Gaussian."""
+    if case.levels is not None or not case.beats_gaussian:
+        return
+    X, X_test = _data(case), _data(case, seed=1)
+    ours, gaussian = _fitted(case).score(X_test), GaussianMixture(1).fit(X).score(X_test)
+    law = f"on two moons it scores {ours:.3f} nats, one Gaussian {gaussian:.3f}"
+    tools.require(ours > gaussian, case, law)
+
+
+def check_masses_sum_to_one(case: EstimatorCase) -> None:
+    """The masses of all rows of discrete levels sum to one."""
+    if case.levels is None:
+        return
+    estimator = _fitted(case)
+    rows = np.stack(np.meshgrid(*[case.levels] * estimator.n_features_in_), -1)
+    total = np.exp(estimator.score_samples(rows.reshape(-1, estimator.n_features_in_))).sum()
+    tools.require(abs(total - 1) < 1e-5, case, f"the masses of all rows sum to {total:.6g}")
+
+
+def _require_error(action: Callable[[], Any], case: EstimatorCase, what: str, value: Any) -> None:
+    try:
+        action()
+    except (ValueError, TypeError):
+        return
+    tools.require(False, case, f"{what} accepted {np.asarray(value)[:2]}")
+
+
+ESTIMATOR_CHECKS = [
+    check_scikit_learn,
+    check_more_of_scikit_learn,
+    check_refit_is_repeatable,
+    check_scores,
+    check_rows_are_scored_alone,
+    check_units,
+    check_clone_and_pickle,
+    check_samples,
+    check_bad_input_leaves_the_fit_untouched,
+    check_constant_column,
+    check_one_column,
+    check_beats_one_gaussian,
+    check_masses_sum_to_one,
+]

@@ -1,0 +1,170 @@
+"""Laws that transforms and densities share."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from densekit.testing import tools
+from densekit.testing.cases import Case, TransformCase
+from densekit.transforms.base import Transform
+
+
+def outputs(module: object, x: Tensor, context: Tensor | None) -> dict[str, Tensor]:
+    """Everything that a module says of rows x: for a transform in both directions."""
+    if isinstance(module, Transform):
+        z, log_det = module.forward(x, context)
+        back, log_det_back = module.inverse(z, context)
+        return {"z": z, "log_det": log_det, "x": back, "log_det of the inverse": log_det_back}
+    log_prob = module.log_prob(x, context)  # type: ignore[attr-defined]
+    terms = module.log_prob_terms(x, context)  # type: ignore[attr-defined]
+    return {"log_prob": log_prob, "log_prob_terms": terms}
+
+
+def check_dtype_is_kept(case: Case) -> None:
+    """float32 in gives float32 out, and float64 float64, log-dets included."""
+    for dtype in (torch.float32, torch.float64):
+        module = tools.build_module(case, dtype)
+        x, context = _inputs(case, module, dtype=dtype)
+        for name, value in outputs(module, x, context).items():
+            tools.require(value.dtype == dtype, case, f"{name} is {value.dtype} for {dtype} rows")
+
+
+def check_rows_are_independent(case: Case) -> None:
+    """What comes out for a row depends on that row only, not on its neighbours in the batch."""
+    module = tools.build_module(case)
+    x, context = _inputs(case, module)
+    others, _ = _inputs(case, module, seed=5)
+    mixed = torch.cat([x[:2], others[2:]])
+    alone = None if context is None else context[:1]
+    for name, value in outputs(module, x, context).items():
+        changed = outputs(module, mixed, context)[name]
+        law = f"{name} of a row depends on the other rows"
+        tools.require_close(changed[:2], value[:2], case, law)
+        tools.require_close(outputs(module, x[:1], alone)[name], value[:1], case, law)
+
+
+def check_empty_and_single_batches(case: Case) -> None:
+    """Batches of no row and of one row work and keep their shapes."""
+    module = tools.build_module(case)
+    for n_rows in (0, 1):
+        x, context = _inputs(case, module, n_rows=n_rows)
+        for name, value in outputs(module, x, context).items():
+            law = f"{name} has shape {tuple(value.shape)} for a batch of {n_rows}"
+            tools.require(value.shape[0] == n_rows, case, law)
+
+
+def check_input_is_unchanged(case: Case) -> None:
+    """No method changes its input in place."""
+    module = tools.build_module(case)
+    x, context = _inputs(case, module)
+    before = x.clone()
+    found = outputs(module, x, context)
+    tools.require(torch.equal(x, before), case, "the input x was changed in place")
+    if isinstance(module, Transform):
+        z = found["z"].detach().clone()
+        before = z.clone()
+        module.inverse(z, context)
+        tools.require(torch.equal(z, before), case, "the input z was changed in place")
+
+
+def check_evaluation_is_pure(case: Case) -> None:
+    """In evaluation mode a second call gives the same and no buffer or parameter changes."""
+    module = tools.build_module(case)
+    x, context = _inputs(case, module)
+    before = {key: value.clone() for key, value in module.state_dict().items()}
+    first, second = outputs(module, x, context), outputs(module, x, context)
+    for name, value in first.items():
+        tools.require_close(second[name], value, case, f"two calls give another {name}", 0.0)
+    for key, value in module.state_dict().items():
+        tools.require(torch.equal(value, before[key]), case, f"a call changed the state {key!r}")
+
+
+def check_every_parameter_gets_a_gradient(case: Case) -> None:
+    """Every parameter takes part in the result, with a finite gradient."""
+    module = tools.build_module(case).train()
+    x, context = _inputs(case, module)
+    found = outputs(module, x, context)
+    main = [found[name] for name in ("z", "log_det", "log_prob") if name in found]
+    total = torch.stack([(value * value.detach().cos()).sum() for value in main]).sum()
+    parameters = dict(module.named_parameters())
+    if not parameters:
+        return
+    gradients = torch.autograd.grad(total, list(parameters.values()), allow_unused=True)
+    for name, gradient in zip(parameters, gradients, strict=True):
+        tools.require(gradient is not None, case, f"the parameter {name!r} is not used")
+        if gradient is not None:
+            law = f"the gradient of {name!r} is not finite"
+            tools.require(bool(gradient.isfinite().all()), case, law)
+
+
+def check_state_dict_holds_everything(case: Case) -> None:
+    """A second object gives the same results after it loaded the first one's state_dict."""
+    module, other = tools.build_module(case, seed=0), tools.build_module(case, seed=11)
+    other.load_state_dict(module.state_dict())
+    x, context = _inputs(case, module)
+    for name, value in outputs(module, x, context).items():
+        law = f"{name} differs after a round trip through state_dict"
+        tools.require_close(outputs(other, x, context)[name], value, case, law)
+
+
+def check_constants_are_buffers(case: Case) -> None:
+    """Every tensor is a parameter or a buffer, so that it moves to other devices and dtypes."""
+    module = tools.build_module(case)
+    found = list(tools.plain_tensors(module))
+    tools.require(not found, case, f"the tensors {found} are neither parameters nor buffers")
+
+
+def check_wrong_shape_is_refused(case: Case) -> None:
+    """A row too wide raises an error that names the shape given and the one expected."""
+    module = tools.build_module(case)
+    x, context = _inputs(case, module)
+    wide = torch.cat([x, x[..., :1]], -1)
+    method = module.forward if isinstance(module, Transform) else module.log_prob
+    try:
+        method(wide, context)
+    except Exception as error:
+        numbers = [str(wide.shape[-1]), str(module.event_shape[-1])]
+        tools.require(
+            all(number in str(error) for number in numbers),
+            case,
+            f"the error for rows of shape {tuple(wide.shape[1:])} does not name that shape and "
+            f"{module.event_shape}: {error}",
+        )
+        return
+    tools.require(False, case, f"rows of shape {tuple(wide.shape[1:])} were accepted")
+
+
+def check_context_matters(case: Case) -> None:
+    """Where a context is declared, another context gives another result."""
+    module = tools.build_module(case)
+    if module.context_shape is None:
+        return
+    x, context = _inputs(case, module)
+    other = tools.draw_context(module, seed=3)
+    before, after = outputs(module, x, context), outputs(module, x, other)
+    changed = any(not torch.equal(before[name], after[name]) for name in ("z", "log_prob") if name in before)
+    tools.require(changed, case, "a context is declared, but changes nothing")
+
+
+def _inputs(
+    case: Case, module: object, n_rows: int = tools.N_ROWS, seed: int = 0, dtype: torch.dtype | None = None
+) -> tuple[Tensor, Tensor | None]:
+    x = tools.draw_x(case, module, n_rows, seed, dtype)
+    return x, tools.draw_context(module, n_rows, 0, dtype)
+
+
+MODULE_CHECKS = [
+    check_dtype_is_kept,
+    check_rows_are_independent,
+    check_empty_and_single_batches,
+    check_input_is_unchanged,
+    check_evaluation_is_pure,
+    check_every_parameter_gets_a_gradient,
+    check_state_dict_holds_everything,
+    check_constants_are_buffers,
+    check_wrong_shape_is_refused,
+    check_context_matters,
+]
+
+__all__ = ["MODULE_CHECKS", "TransformCase", "outputs"]

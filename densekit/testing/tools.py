@@ -1,0 +1,103 @@
+"""What several checks need: objects with noisy weights, valid inputs, comparisons."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from densekit.errors import ContractError
+from densekit.testing.cases import Case, DensityCase, TransformCase
+
+N_ROWS = 6
+EXACT = 1e-8  # what float64 must reach
+ROUGH = 2e-3  # what float32 must reach
+
+
+def require(condition: bool, case: Case, law: str) -> None:
+    """Raise a ContractError that names the case and the broken law."""
+    if not condition:
+        raise ContractError(f"{case.name}: {law}")
+
+
+def require_close(
+    actual: Tensor, expected: Tensor, case: Case, law: str, tolerance: float = EXACT
+) -> None:
+    """Raise a ContractError unless two tensors agree, relative to max(1, |expected|)."""
+    require(
+        actual.shape == expected.shape,
+        case,
+        f"{law}: shapes {tuple(actual.shape)} and {tuple(expected.shape)} differ",
+    )
+    if not actual.numel():
+        return
+    actual, expected = actual.detach().double(), expected.detach().double()
+    gap = ((actual - expected).abs() / expected.abs().clamp_min(1)).max().item()
+    require(gap <= tolerance, case, f"{law}: they differ by {gap:.3g}, more than {tolerance:.3g}")
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def build_module(case: Case, dtype: torch.dtype = torch.float64, seed: int = 0) -> Any:
+    """Build a module and add seeded noise to its parameters.
+
+    A flow that starts as the identity hides a wrong log-determinant.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        module = case.build().to(dtype)
+    shake(module, seed)
+    return module.eval()
+
+
+@torch.no_grad()
+def shake(module: nn.Module, seed: int) -> None:
+    """Add noise to every parameter, smaller where a unit has many inputs."""
+    source = generator(seed + 1)
+    for parameter in module.parameters():
+        fan_in = parameter[0].numel() if parameter.ndim > 1 else 1
+        noise = torch.randn(parameter.shape, generator=source, dtype=torch.float64)
+        parameter.add_((0.4 / math.sqrt(max(1, fan_in)) * noise).to(parameter.dtype))
+
+
+def draw_x(
+    case: Case, module: Any, n_rows: int = N_ROWS, seed: int = 0, dtype: torch.dtype | None = None
+) -> Tensor:
+    """Rows where the object is valid."""
+    shape = (n_rows, *module.event_shape)
+    dtype = dtype or torch.float64
+    if isinstance(case, DensityCase) and case.levels is not None:
+        levels = torch.tensor(case.levels, dtype=dtype)
+        return levels[torch.randint(len(levels), shape, generator=generator(seed))]
+    domain = case.domain if isinstance(case, TransformCase | DensityCase) else (-math.inf, math.inf)
+    if math.isinf(domain[0]) or math.isinf(domain[1]):
+        return 1.5 * torch.randn(shape, generator=generator(seed), dtype=dtype)
+    u = torch.rand(shape, generator=generator(seed), dtype=dtype)
+    return domain[0] + (domain[1] - domain[0]) * u
+
+
+def draw_context(
+    module: Any, n_rows: int = N_ROWS, seed: int = 0, dtype: torch.dtype | None = None
+) -> Tensor | None:
+    """Rows of context, or None for a module without."""
+    if module.context_shape is None:
+        return None
+    shape = (n_rows, *module.context_shape)
+    return torch.randn(shape, generator=generator(seed + 7), dtype=dtype or torch.float64)
+
+
+def plain_tensors(module: nn.Module) -> Iterable[str]:
+    """Names of tensors that a module holds neither as parameters nor as buffers."""
+    for name, part in module.named_modules():
+        for key, value in vars(part).items():
+            if key in ("_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"):
+                continue
+            values = value if isinstance(value, list | tuple) else [value]
+            values = list(value.values()) if isinstance(value, dict) else values
+            if any(isinstance(item, Tensor) for item in values):
+                yield f"{name}.{key}".lstrip(".")

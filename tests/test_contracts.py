@@ -1,0 +1,28 @@
+"""The contract kit over everything that is registered, installed plugins included."""
+
+import pytest
+
+from densekit import registry
+from densekit.densities import MADE, Flow
+from densekit.testing import parametrize_with_checks, registered_cases
+from densekit.transforms import Chain
+
+CASES = [case for group in registry.GROUPS for case in registered_cases(group)]
+
+
+@parametrize_with_checks(CASES)
+def test_registered(case, check):
+    check(case)
+
+
+@parametrize_with_checks(
+    [case for cls in (Chain, Flow, MADE) for case in cls.example_cases()]
+)
+def test_not_registered(case, check):
+    check(case)
+
+
+@pytest.mark.parametrize("group", registry.GROUPS)
+def test_every_registered_name_has_cases(group):
+    owners = {registry.owner(registry.load(group, name)) for name in registry.available(group)}
+    assert all(owner.example_cases() for owner in owners)
