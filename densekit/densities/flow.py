@@ -36,6 +36,7 @@ class Flow(Density):
         self.transform = transform
         self.base = base
         self.support = base.support
+        self.anchor = base.anchor.new_empty(0)
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         z, log_det = self.transform(x, context)
