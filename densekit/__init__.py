@@ -30,7 +30,7 @@ _HOME = {
     "RealNVPEstimator": "densekit.estimators.realnvp",
 }
 
-__all__ = ["__version__", *_HOME]
+__all__ = ["__version__", *_HOME]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> Any:

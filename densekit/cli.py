@@ -35,9 +35,7 @@ def plugins() -> None:
     for heading in ("group", "name", "distribution", "version", "class"):
         table.add_column(heading, overflow="fold")
     for plugin in registry.plugins():
-        table.add_row(
-            plugin.group, plugin.name, plugin.distribution, plugin.version, plugin.target
-        )
+        table.add_row(plugin.group, plugin.name, plugin.distribution, plugin.version, plugin.target)
     Console().print(table)
 
 

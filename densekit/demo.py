@@ -30,7 +30,11 @@ MAX_COMPONENTS = 10
 COVARIANCES = ("full", "diag")
 N_SAMPLES = 10_000
 N_STRANGEST = 5
-PAIRS = (("mean radius", "mean texture"), ("mean area", "mean smoothness"), ("worst concavity", "worst symmetry"))
+PAIRS = (
+    ("mean radius", "mean texture"),
+    ("mean area", "mean smoothness"),
+    ("worst concavity", "worst symmetry"),
+)
 
 
 @dataclass

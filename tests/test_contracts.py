@@ -15,9 +15,7 @@ def test_registered(case, check):
     check(case)
 
 
-@parametrize_with_checks(
-    [case for cls in (Chain, Flow, MADE) for case in cls.example_cases()]
-)
+@parametrize_with_checks([case for cls in (Chain, Flow, MADE) for case in cls.example_cases()])
 def test_not_registered(case, check):
     check(case)
 

@@ -38,9 +38,7 @@ class Columns:
         dtypes = tuple(frame[name].to_numpy().dtype for name in frame.columns)
         return cls(tuple(frame.columns), frame.implementation.value, dtypes)
 
-    def restore(
-        self, rows: NDArray[Any], bounds: NDArray[np.float64], *, is_discrete: bool
-    ) -> Any:
+    def restore(self, rows: NDArray[Any], bounds: NDArray[np.float64], *, is_discrete: bool) -> Any:
         """Give rows the container and the number types of the training data.
 
         A density over real numbers gives fractions, so columns of integers come back as float64.
@@ -52,7 +50,8 @@ class Columns:
         values = {
             name: _narrow(rows[:, i], bounds[:, i], types[i]) for i, name in enumerate(self.names)
         }
-        return nw.from_dict(values, backend=self.backend).to_native()
+        backend: Any = self.backend
+        return nw.from_dict(values, backend=backend).to_native()
 
 
 def _sample_type(dtype: np.dtype[Any], is_discrete: bool) -> np.dtype[Any]:
@@ -60,9 +59,7 @@ def _sample_type(dtype: np.dtype[Any], is_discrete: bool) -> np.dtype[Any]:
     return dtype if is_kept else np.dtype(np.float64)
 
 
-def _narrow(
-    rows: NDArray[Any], bounds: NDArray[np.float64], dtype: np.dtype[Any]
-) -> NDArray[Any]:
+def _narrow(rows: NDArray[Any], bounds: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[Any]:
     narrow = rows.astype(dtype)
     if dtype.kind != "f" or dtype == np.float64:
         return narrow

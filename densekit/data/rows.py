@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -23,25 +23,38 @@ class Rows:
     ----------
     x : Tensor of shape (n, *event_shape)
     weight : Tensor of shape (n,)
-        Weights with a mean of one.
     context : Tensor of shape (n, n_context) or None
-    offset : float
-        Mean log-determinant of the preprocessing, in nats: added to what is reported, so that it
-        is in the units of X.
+    log_det : Tensor of shape (n,)
+        Log-determinant of the preprocessing: its mean, added to what is reported, puts nats into
+        the units of X.
     """
 
     x: Tensor
     weight: Tensor
-    context: Tensor | None = None
-    offset: float = 0.0
+    context: Tensor | None
+    log_det: Tensor
 
     def __len__(self) -> int:
         return len(self.x)
 
+    @property
+    def offset(self) -> float:
+        """Weighted mean of `log_det`, in nats."""
+        return float((self.weight * self.log_det).sum() / self.weight.sum())
+
     def take(self, index: Tensor) -> Rows:
         """The rows of an index."""
         context = None if self.context is None else self.context[index]
-        return Rows(self.x[index], self.weight[index], context, self.offset)
+        return Rows(self.x[index], self.weight[index], context, self.log_det[index])
+
+    def normalized(self) -> Rows:
+        """The same rows with weights whose mean is one."""
+        return replace(self, weight=self.weight / self.weight.mean())
+
+    def to(self, dtype: torch.dtype) -> Rows:
+        """The same rows in the dtype of a density."""
+        context = None if self.context is None else self.context.to(dtype)
+        return Rows(self.x.to(dtype), self.weight.to(dtype), context, self.log_det)
 
 
 def merge_duplicates(
@@ -67,14 +80,12 @@ def merge_duplicates(
     return x, weight, None if context is None else rest
 
 
-def split(
-    n_rows: int, fraction: float, generator: torch.Generator
-) -> tuple[Tensor, Tensor | None]:
+def split(n_rows: int, fraction: float, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
     """Draw the indices of training and validation rows; too few rows are not split."""
     n_validation = round(fraction * n_rows)
     if n_rows < MIN_ROWS_TO_SPLIT or n_validation == 0:
         return torch.arange(n_rows), None
-    order = torch.randperm(n_rows, generator=generator, device=generator.device).cpu()
+    order = torch.randperm(n_rows, generator=generator, device=generator.device)
     return order[n_validation:], order[:n_validation]
 
 
@@ -95,7 +106,7 @@ def in_chunks(
             rows = x[start : start + size]
             given = None if context is None else context[start : start + size]
             n_rows = len(rows)
-            if 0 < n_rows % MIN_BATCH:
+            if n_rows % MIN_BATCH > 0:
                 index = torch.arange(-(-n_rows // MIN_BATCH) * MIN_BATCH).clamp_max(n_rows - 1)
                 rows, given = rows[index], None if given is None else given[index]
             results.append(function(rows, given)[:n_rows])
@@ -103,5 +114,5 @@ def in_chunks(
 
 
 def _chunk_rows(x: Tensor) -> int:
-    """A multiple of MIN_BATCH, up to 4096, whose rows hold at most a quarter of a million numbers."""
+    """A multiple of MIN_BATCH, up to 4096, of at most a quarter of a million numbers."""
     return max(256, min(4096, 2**18 // max(1, x[:1].numel()) // MIN_BATCH * MIN_BATCH))

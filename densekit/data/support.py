@@ -59,13 +59,24 @@ def parse_support(
 
 def check_inside(X: NDArray[np.float64], bounds: NDArray[np.float64], *, who: str) -> None:
     """Raise a SupportError that names the first row and column outside the bounds."""
-    is_outside = (X < bounds[0]) | (X > bounds[1])
+    is_outside = (bounds[0] > X) | (bounds[1] < X)
     if is_outside.any():
         row, column = np.argwhere(is_outside)[0]
         raise SupportError(
             f"{who} got {X[row, column]!r} in row {row}, column {column}, outside the declared "
             f"support [{bounds[0, column]}, {bounds[1, column]}] ({is_outside.any(1).sum()} such "
             "rows); remove these rows or widen `support`."
+        )
+
+
+def check_levels(X: NDArray[np.float64], levels: Sequence[float], *, who: str) -> None:
+    """Raise a SupportError that names the first value that is none of the levels."""
+    is_unknown = ~np.isin(X, levels)
+    if is_unknown.any():
+        row, column = np.argwhere(is_unknown)[0]
+        raise SupportError(
+            f"{who} got {X[row, column]!r} in row {row}, column {column}, expected one of "
+            f"{', '.join(f'{level:g}' for level in levels)}."
         )
 
 

@@ -25,6 +25,9 @@ class Flow(Density):
         Distribution of z.
     """
 
+    transform: Transform
+    base: Density
+
     def __init__(self, transform: Transform, base: Density):
         if transform.output_shape != base.event_shape:
             raise ShapeError(

@@ -56,7 +56,7 @@ class GaussianMixture(Likelihood):
         return x
 
     def _split(self, params: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-weights (..., n_components) and the maps onto a standard normal (..., n_components, 2)."""
+        """Log-weights (..., n_components), and maps to a standard normal (..., n_components, 2)."""
         if self.n_components == 1:
             return params.new_zeros(*params.shape[:-1], 1), params[..., None, :]
         logits, shift, log_scale = params.unflatten(-1, (3, self.n_components)).unbind(-2)

@@ -87,7 +87,9 @@ class MADE(Density):
             DensityCase("MADE(gaussian)", lambda: cls((2,), likelihood=GaussianMixture(1))),
             DensityCase("MADE(mixture)", lambda: cls((2,), likelihood=GaussianMixture(3))),
             DensityCase("MADE(mixture, 1-D)", lambda: cls((1,), likelihood=GaussianMixture(3))),
-            DensityCase("MADE(bernoulli)", lambda: cls((4,), likelihood=Bernoulli()), levels=(0, 1)),
+            DensityCase(
+                "MADE(bernoulli)", lambda: cls((4,), likelihood=Bernoulli()), levels=(0, 1)
+            ),
             DensityCase(
                 "MADE(bernoulli, with context)",
                 lambda: cls((3,), likelihood=Bernoulli(), context_shape=(2,), order="random"),

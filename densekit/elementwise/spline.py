@@ -48,7 +48,7 @@ class Spline(Elementwise):
     def __init__(self, n_bins: int = 8, bound: float = 5.0):
         if n_bins < 2 or n_bins * MIN_BIN >= 1:
             raise ParameterError(
-                f"Spline got n_bins={n_bins!r}, expected an integer from 2 to {int(1 / MIN_BIN) - 1}."
+                f"Spline got n_bins={n_bins!r}, expected a number from 2 to {1 / MIN_BIN - 1:.0f}."
             )
         if not bound > 0:
             raise ParameterError(f"Spline got bound={bound!r}, expected a number above 0.")
@@ -79,7 +79,7 @@ class Spline(Elementwise):
         return x, -log_slope.masked_fill(is_outside, 0.0)
 
     def _knots(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return knots and slopes of shape (n_bins + 1, ...): bins first, which is the fast layout."""
+        """Knots and slopes of shape (n_bins + 1, ...): bins first, which is the fast layout."""
         raw = params.movedim(-1, 0)
         knots_x = self._edges(raw[: self.n_bins])
         knots_z = self._edges(raw[self.n_bins : 2 * self.n_bins])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import warnings
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
@@ -24,10 +24,10 @@ from densekit.data import seeds
 from densekit.data.columns import Columns
 from densekit.data.context import Labels, Numbers, fit_context
 from densekit.data.rows import Rows, in_chunks, merge_duplicates, split
-from densekit.data.support import check_inside, parse_support
+from densekit.data.support import check_inside, check_levels, parse_support
 from densekit.densities.base import Density
 from densekit.densities.flow import Flow
-from densekit.errors import ConstantColumnWarning, ContextError, ParameterError
+from densekit.errors import ContextError, ParameterError
 from densekit.estimators.documentation import fill_in_shared_parameters
 from densekit.estimators.parameters import (
     boolean,
@@ -38,8 +38,9 @@ from densekit.estimators.parameters import (
     one_of,
     parameter,
 )
+from densekit.estimators.preprocessing import assemble, fit_preprocessing, preprocess, take_apart
 from densekit.training import Trainer
-from densekit.transforms import Bounded, Cast, Chain, Standardize, Transform
+from densekit.transforms import Chain
 
 if TYPE_CHECKING:
     from densekit.testing.cases import EstimatorCase
@@ -47,9 +48,6 @@ if TYPE_CHECKING:
 # Small fits run in float64, where it costs nothing, and are then exact to scikit-learn's taste.
 MAX_VALUES_IN_FLOAT64 = 10_000
 MAX_ROWS_FOR_STATISTICS = 10_000
-# Training rows lie on a grid this fine, in standard deviations: a change of units then moves them
-# by nothing at all, where rounding errors would grow from step to step.
-GRID = 2.0**-20
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -134,6 +132,9 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
         """
         # All work is done on a draft, so that whatever goes wrong leaves this object untouched.
         draft = copy.copy(self)
+        if not self._is_warm():
+            for name in [name for name in vars(draft) if name.endswith("_")]:
+                delattr(draft, name)
         draft._fit(X, y, sample_weight)
         self.__dict__ = draft.__dict__
         return self
@@ -214,123 +215,109 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
     def _device(self) -> torch.device:
         return self.density_.anchor.device
 
+    def _is_warm(self) -> bool:
+        """Whether `fit` goes on from the fit before."""
+        is_fitted = self.__sklearn_is_fitted__()
+        return self.warm_start and is_fitted and hasattr(self, "_context_") == self.conditional
+
     def _fit(self, X: Any, y: Any, sample_weight: Any) -> None:
         check_parameters(self)
-        device = _parse_device(self.device, type(self).__name__)
-        is_warm = self.warm_start and self.__sklearn_is_fitted__()
+        who, is_warm = type(self).__name__, self._is_warm()
+        device = _parse_device(self.device, who)
         columns = Columns.of(X)
         x = self._validate(X, is_warm)
         weight = _check_sample_weight(sample_weight, x, dtype=np.float64, ensure_non_negative=True)
         if (weight > 0).sum() < 2:
             raise ValueError(
-                f"{type(self).__name__} got n_samples=1 row with a positive sample_weight, "
-                "expected at least 2."
+                f"{who} got n_samples=1 row with a positive sample_weight, expected at least 2."
             )
-        context = self._fit_context(y, weight, is_warm)
+        context = self._fit_context(y, weight, is_warm) if self.conditional else None
         generator = seeds.make_generator(self.random_state, device)
-        x, weight, context = merge_duplicates(x, weight, context)
-        tensors = [torch.from_numpy(x), torch.from_numpy(weight / weight.mean())]
-        context = None if context is None else torch.from_numpy(context)
         if is_warm:
-            self.density_ = copy.deepcopy(self.density_).to(device)
-            preprocessing, core = _take_apart(self.density_)
+            preprocessing, core = take_apart(copy.deepcopy(self.density_).to(device))
         else:
-            preprocessing = self._fit_preprocessing(tensors[0]).to(device)
-            core = None
-        rows, preprocessing_log_det = _preprocess(preprocessing, tensors[0], generator)
-        if core is None:
-            core = self._new_core(rows, context, generator, device)
-        self._train(core, rows, tensors[1], context, preprocessing_log_det, generator)
-        self.density_ = _assemble(preprocessing, core)
+            core = self._new_core(x.shape, context, generator, device)
+        if self._levels() is None:
+            x, weight, context = merge_duplicates(x, weight, context)
+        rows = torch.from_numpy(x).to(device)
+        if not is_warm:
+            preprocessing = self._fit_preprocessing(rows)
+        z, log_det = preprocess(preprocessing, rows, generator)
+        given = None if context is None else torch.from_numpy(context).to(device)
+        data = Rows(z, torch.from_numpy(weight).to(device), given, log_det)
+        if not is_warm and isinstance(core, Flow):
+            sparse = z[:: max(1, len(z) // MAX_ROWS_FOR_STATISTICS)]
+            core.transform.fit_statistics(sparse.to(core.anchor.dtype))
+        self._train(core, data, generator)
+        self.density_: Any = assemble(preprocessing, core)
         self._columns_ = columns
 
     def _validate(self, X: Any, is_warm: bool) -> NDArray[np.float64]:
         """Check X and the support; a row outside it is refused."""
         who = type(self).__name__
-        if not is_warm:  # what an earlier fit knew of its columns holds no longer
-            vars(self).pop("feature_names_in_", None)
         x = validate_data(
             self, X, reset=not is_warm, dtype=np.float64, order="C", ensure_min_samples=2
         )
-        names = getattr(self, "feature_names_in_", None)
-        self.support_ = parse_support(self.support, x.shape[1], names, who=who)
+        if not is_warm:
+            names = getattr(self, "feature_names_in_", None)
+            self.support_ = parse_support(self.support, x.shape[1], names, who=who)
         check_inside(x, self.support_, who=who)
-        return np.array(x, copy=True) if not x.flags.writeable else x
+        levels = self._levels()
+        if levels is not None:
+            check_levels(x, levels, who=who)
+        return _writeable(x)
 
     def _fit_context(
         self, y: Any, weight: NDArray[np.float64], is_warm: bool
-    ) -> NDArray[np.float64] | None:
-        if not self.conditional:
-            return None
-        who = type(self).__name__
+    ) -> NDArray[np.float64]:
         if not is_warm:
-            self._context_: Labels | Numbers = fit_context(y, weight, who=who)
+            self._context_: Labels | Numbers = fit_context(y, weight, who=type(self).__name__)
             if isinstance(self._context_, Labels):
                 self.classes_ = self._context_.classes
         return self._encode(y, len(weight))
 
     def _fit_preprocessing(self, x: Tensor) -> Chain:
-        """Fit, in float64, the steps that bring rows to the real line and to a common scale."""
-        event_shape = tuple(x.shape[1:])
-        steps: list[Transform] = []
-        if self._is_discrete():
-            return Chain(steps, event_shape=event_shape)
-        if np.isfinite(self.support_).any():
-            steps.append(Bounded(event_shape, low=self.support_[0], high=self.support_[1]))
-        if self._standardizes():
-            steps.append(Standardize(event_shape))
-        chain = Chain(steps, event_shape=event_shape).double()
-        chain.fit_statistics(x)
-        for step in steps:
-            if isinstance(step, Standardize) and bool(step.is_constant.any()):
-                _warn_of_constants(step.is_constant.tolist(), getattr(self, "feature_names_in_", None))
-        return chain
+        if self._levels() is not None:
+            return Chain([], event_shape=x.shape[1:])
+        return fit_preprocessing(
+            x,
+            self.support_,
+            standardize=self._standardizes(),
+            names=getattr(self, "feature_names_in_", None),
+            who=type(self).__name__,
+        )
 
-    def _is_discrete(self) -> bool:
-        """Whether the model gives log-masses, so that values must reach it as they are."""
-        return False
+    def _levels(self) -> tuple[float, ...] | None:
+        """The values that a discrete model knows; None for a model of real numbers."""
+        return None
 
     def _standardizes(self) -> bool:
         """Whether columns are standardised in front of the model."""
         return True
 
     def _new_core(
-        self, rows: Tensor, context: Tensor | None, generator: torch.Generator, device: torch.device
+        self,
+        shape: tuple[int, ...],
+        context: NDArray[np.float64] | None,
+        generator: torch.Generator,
+        device: torch.device,
     ) -> Density:
         """Build the density of preprocessed rows, in the dtype that the fit asks for."""
         dtype = _DTYPES.get(self.dtype)
         if dtype is None:
-            is_small = rows.numel() <= MAX_VALUES_IN_FLOAT64 and device.type == "cpu"
+            is_small = math.prod(shape) <= MAX_VALUES_IN_FLOAT64 and device.type == "cpu"
             dtype = torch.float64 if is_small else torch.float32
-        context_shape = None if context is None else tuple(context.shape[1:])
         with seeds.seeded_initialisation(generator):
-            core = self._build_density(tuple(rows.shape[1:]), context_shape)
-        core = core.to(device, dtype)
-        if isinstance(core, Flow):
-            step = max(1, len(rows) // MAX_ROWS_FOR_STATISTICS)
-            core.transform.fit_statistics(rows[::step].to(dtype))
-        return core
+            core = self._build_density(shape[1:], None if context is None else context.shape[1:])
+        return core.to(device, dtype)
 
-    def _train(
-        self,
-        core: Density,
-        x: Tensor,
-        weight: Tensor,
-        context: Tensor | None,
-        log_det: Tensor,
-        generator: torch.Generator,
-    ) -> None:
-        dtype, device = core.anchor.dtype, core.anchor.device
-        train_index, validation_index = split(len(x), self.validation_fraction, generator)
-
-        def rows(index: Tensor) -> Rows:
-            given = None if context is None else context[index].to(device, dtype)
-            share = weight[index] / weight[index].mean()
-            offset = float((share * log_det[index]).mean())
-            return Rows(x[index].to(device, dtype), share.to(device, dtype), given, offset)
-
-        train = rows(train_index)
-        validation = None if validation_index is None else rows(validation_index)
+    def _train(self, core: Density, data: Rows, generator: torch.Generator) -> None:
+        train_index, validation_index = split(len(data), self.validation_fraction, generator)
+        dtype = core.anchor.dtype
+        train = data.take(train_index).normalized().to(dtype)
+        validation = None
+        if validation_index is not None:
+            validation = data.take(validation_index).normalized().to(dtype)
         trainer = Trainer(
             max_epochs=self.max_epochs,
             batch_size=_batch_size(self.batch_size, len(train)),
@@ -350,7 +337,7 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
     def _rows(self, X: Any) -> Tensor:
         check_is_fitted(self)
         x = validate_data(self, X, reset=False, dtype=np.float64, order="C")
-        return torch.from_numpy(x if x.flags.writeable else x.copy())
+        return torch.from_numpy(_writeable(x))
 
     def _encode(self, y: Any, n_rows: int) -> NDArray[np.float64]:
         if y is None:
@@ -427,56 +414,6 @@ def _batch_size(batch_size: int | str, n_rows: int) -> int:
     return int(np.clip(2 ** round(np.log2(max(n_rows, 1) / 12)), 32, 512))
 
 
-def _preprocess(
-    preprocessing: Chain, x: Tensor, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Apply the fixed steps once, for all epochs.
-
-    Constant columns get noise of the standard deviation that stands for them, so that the model
-    learns a proper density there and not a spike without end.
-    """
-    with torch.no_grad():
-        z, log_det = preprocessing(x.to(generator.device))
-    for step in preprocessing.transforms:
-        if isinstance(step, Standardize) and bool(step.is_constant.any()):
-            noise = torch.randn(
-                z.shape, generator=generator, dtype=z.dtype, device=generator.device
-            )
-            z = torch.where(step.is_constant, noise, z)
-    if len(preprocessing.transforms):
-        z = (z / GRID).round() * GRID
-    return z.cpu(), log_det.cpu()
-
-
-def _assemble(preprocessing: Chain, core: Density) -> Density:
-    """Put preprocessing and model into one density over rows in the units of X."""
-    steps = list(preprocessing.transforms)
-    if not steps:
-        return core.eval()
-    cast = Cast(core.event_shape, outer=torch.float64, inner=core.anchor.dtype)
-    cast = cast.to(core.anchor.device)
-    if isinstance(core, Flow):
-        flow = Flow(Chain([*steps, cast, core.transform]), core.base)
-    else:
-        flow = Flow(Chain([*steps, cast]), core)
-    return flow.to(core.anchor.device).eval()
-
-
-def _take_apart(density: Density) -> tuple[Chain, Density]:
-    """Undo `_assemble`."""
-    steps = list(density.transform.transforms) if isinstance(density, Flow) else []
-    places = [i for i, step in enumerate(steps) if isinstance(step, Cast)]
-    if not isinstance(density, Flow) or not places:
-        return Chain([], event_shape=density.event_shape), density
-    preprocessing, layers = Chain(steps[: places[0]]), steps[places[0] + 1 :]
-    return preprocessing, Flow(layers[0], density.base) if layers else density.base
-
-
-def _warn_of_constants(is_constant: list[bool], names: Any) -> None:
-    columns = [i if names is None else names[i] for i, flag in enumerate(is_constant) if flag]
-    warnings.warn(
-        f"The columns {columns} are constant; each is modelled as its value with a standard "
-        "deviation of 1e-3 * max(1, |value|).",
-        ConstantColumnWarning,
-        stacklevel=5,
-    )
+def _writeable(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A copy of an array that is read-only, such as a memory map: torch wants to own its memory."""
+    return x if x.flags.writeable else x.copy()

@@ -99,5 +99,5 @@ class BaseFlowEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Densi
 
 
 def own_copy(spec: Any) -> Any:
-    """Copy an instance that a user gave as a parameter, so that training leaves the user's alone."""
+    """Copy an instance that is a parameter, so that training leaves the user's own alone."""
     return copy.deepcopy(spec) if isinstance(spec, torch.nn.Module) else spec

@@ -71,12 +71,13 @@ class FlowEstimator(BaseFlowEstimator):
         built: list[Transform] = []
         for spec, options in self._check_layers():
             shape = built[-1].output_shape if built else event_shape
-            if not isinstance(spec, Transform):
-                options = {"context_shape": context_shape, **self._shared_options(spec), **options}
-            built.append(registry.build("transforms", own_copy(spec), shape, **options))
+            shared = {"context_shape": context_shape, **self._shared_options(spec)}
+            built.append(registry.build("transforms", own_copy(spec), shape, **(shared | options)))
         return built
 
     def _shared_options(self, target: Any) -> dict[str, Any]:
         """Options of the estimator that the layer has as well."""
+        if isinstance(target, Transform):
+            return {}
         names = inspect.signature(registry.owner(target)).parameters
         return {"hidden_sizes": self.hidden_sizes} if "hidden_sizes" in names else {}

@@ -46,8 +46,8 @@ class MADEEstimator(DensityEstimator):
     n_components: int = parameter(10, integer(1))
     hidden_sizes: tuple[int, ...] = parameter((64, 64), sizes)
 
-    def _is_discrete(self) -> bool:
-        return self.likelihood == "bernoulli"
+    def _levels(self) -> tuple[float, ...] | None:
+        return (0.0, 1.0) if self.likelihood == "bernoulli" else None
 
     def _build_density(
         self, event_shape: tuple[int, ...], context_shape: tuple[int, ...] | None
@@ -70,6 +70,10 @@ class MADEEstimator(DensityEstimator):
 
         return [
             EstimatorCase("MADEEstimator", cls),
-            EstimatorCase("MADEEstimator(gaussian)", lambda: cls(likelihood="gaussian"), beats_gaussian=False),
-            EstimatorCase("MADEEstimator(bernoulli)", lambda: cls(likelihood="bernoulli"), levels=(0, 1)),
+            EstimatorCase(
+                "MADEEstimator(gaussian)", lambda: cls(likelihood="gaussian"), beats_gaussian=False
+            ),
+            EstimatorCase(
+                "MADEEstimator(bernoulli)", lambda: cls(likelihood="bernoulli"), levels=(0, 1)
+            ),
         ]

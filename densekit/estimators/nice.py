@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from densekit.elementwise import Shift
 from densekit.estimators.base_flow import BaseFlowEstimator
 from densekit.estimators.parameters import integer, parameter
 from densekit.transforms import Coupling, Scale, Transform
@@ -48,7 +49,7 @@ class NICEEstimator(BaseFlowEstimator):
     ) -> list[Transform]:
         elementwise = self.elementwise
         if elementwise is None and event_shape != (1,):
-            elementwise = "shift"
+            elementwise = Shift
         couplings = [
             Coupling(
                 event_shape,

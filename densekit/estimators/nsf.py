@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from densekit.elementwise import Spline
 from densekit.estimators.base_flow import BaseFlowEstimator
@@ -54,7 +55,7 @@ class NSFEstimator(BaseFlowEstimator):
         spline = Spline(n_bins=self.n_bins, bound=self.bound)
         layers: list[Transform] = []
         for i in range(self.n_layers):
-            options = {
+            options: dict[str, Any] = {
                 "elementwise": spline,
                 "hidden_sizes": self.hidden_sizes,
                 "context_shape": context_shape,

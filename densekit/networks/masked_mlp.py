@@ -29,6 +29,10 @@ class MaskedLinear(nn.Linear):
     def masked_weight(self) -> Tensor:
         return self.weight * self.mask
 
+    def weight_and_bias(self) -> tuple[Tensor, Tensor]:
+        """The masked weight, and the bias as a column for products with features in rows."""
+        return self.masked_weight, self.bias[:, None]
+
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x, self.masked_weight, self.bias)
 
@@ -129,15 +133,18 @@ class MaskedMLP(nn.Module):
 
         The output layer's come feature by feature: (n_features, n_params, n_inputs).
         """
-        layers = [(layer.masked_weight, layer.bias[:, None]) for layer in self.hidden]
-        layers.append((self.output.masked_weight, self.output.bias[:, None]))
+        linear = [*self.hidden, self.output]
+        layers: list[tuple[Tensor, Tensor]] = [layer.weight_and_bias() for layer in linear]
         weight, bias = layers[0]
         if context is not None:
             bias = torch.addmm(bias, weight[:, self.n_features :], context.to(weight.dtype).T)
         layers[0] = weight[:, self.order], bias
         weight, bias = layers.pop()
         by_feature = (self.n_params, self.n_features, -1)
-        return layers, (weight.view(by_feature).transpose(0, 1), bias.view(by_feature).transpose(0, 1))
+        return layers, (
+            weight.view(by_feature).transpose(0, 1),
+            bias.view(by_feature).transpose(0, 1),
+        )
 
 
 class _GrowingRows:

@@ -1,5 +1,7 @@
 """The plain conditioner."""
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 
@@ -22,7 +24,7 @@ class MLP(nn.Module):
         self.n_inputs = n_inputs
         widths = [n_inputs, *hidden_sizes] if n_inputs else []
         layers: list[nn.Module] = []
-        for fan_in, fan_out in zip(widths[:-1], widths[1:], strict=True):
+        for fan_in, fan_out in itertools.pairwise(widths):
             layers += [nn.Linear(fan_in, fan_out), nn.Tanh()]
         self.body = nn.Sequential(*layers)
         self.bias = nn.Parameter(torch.zeros(n_outputs))

@@ -74,7 +74,7 @@ def check_samples_agree_with_log_prob(case: DensityCase) -> None:
 
 
 def check_samples_follow_the_generator(case: DensityCase) -> None:
-    """The same generator gives the same samples, another one others; the global one is left alone."""
+    """The same generator gives the same samples, another one others."""
     density = tools.build_module(case)
     state = torch.get_rng_state()
     first, second, other = (
@@ -109,7 +109,10 @@ def _grid(case: DensityCase, density: object) -> tuple[Tensor, Tensor]:
     u = (torch.arange(n_points, dtype=torch.float64) + 0.5) / n_points
     if all(map(math.isfinite, case.domain)):
         low, high = case.domain
-        axis, log_width = low + (high - low) * u, torch.full_like(u, math.log((high - low) / n_points))
+        axis, log_width = (
+            low + (high - low) * u,
+            torch.full_like(u, math.log((high - low) / n_points)),
+        )
     else:  # the real line by a logit, which spreads the points far into the tails
         axis = 2 * (u.log() - torch.log1p(-u))
         log_width = math.log(2 / n_points) - u.log() - torch.log1p(-u)

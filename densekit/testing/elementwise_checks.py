@@ -28,7 +28,9 @@ def check_shapes_and_dtypes(case: ElementwiseCase) -> None:
         params = _params(elementwise, len(GRID), dtype)
         for direction in (elementwise.forward, elementwise.inverse):
             for value in direction(x, params):
-                law = f"a result is {value.dtype} {tuple(value.shape)} for x {dtype} {tuple(x.shape)}"
+                law = (
+                    f"a result is {value.dtype} {tuple(value.shape)} for x {dtype} {tuple(x.shape)}"
+                )
                 tools.require(value.dtype == dtype and value.shape == x.shape, case, law)
 
 

@@ -123,7 +123,9 @@ def check_clone_and_pickle(case: EstimatorCase) -> None:
     """clone keeps the parameters, and pickle the scores."""
     X, estimator = _data(case), _fitted(case)
     parameters = clone(estimator).get_params()
-    tools.require(parameters.keys() == estimator.get_params().keys(), case, "clone loses parameters")
+    tools.require(
+        parameters.keys() == estimator.get_params().keys(), case, "clone loses parameters"
+    )
     copy = pickle.loads(pickle.dumps(estimator))
     is_same = np.array_equal(copy.score_samples(X), estimator.score_samples(X))
     tools.require(is_same, case, "a pickled copy gives other scores")
@@ -132,7 +134,7 @@ def check_clone_and_pickle(case: EstimatorCase) -> None:
 def check_samples(case: EstimatorCase) -> None:
     """sample gives rows like X, the same for one seed, others for none."""
     X, estimator = _data(case), _fitted(case)
-    state = np.random.get_state()[1].copy()  # noqa: NPY002
+    state = _global_state()
     samples = estimator.sample(50, random_state=0)
     law = f"sample gave {samples.dtype} {samples.shape} for X of {X.dtype} {X.shape}"
     tools.require(samples.shape == (50, X.shape[1]) and samples.dtype == X.dtype, case, law)
@@ -143,7 +145,7 @@ def check_samples(case: EstimatorCase) -> None:
     if case.levels is not None:
         is_known = bool(np.isin(samples, case.levels).all())
         tools.require(is_known, case, "a sample has a value that is no level")
-    is_left_alone = np.array_equal(state, np.random.get_state()[1])  # noqa: NPY002
+    is_left_alone = np.array_equal(state, _global_state())
     tools.require(is_left_alone, case, "sample moves numpy's global generator")
 
 
@@ -174,7 +176,9 @@ def check_constant_column(case: EstimatorCase) -> None:
         warnings.simplefilter("always")
         estimator.fit(X)
     named = [str(w.message) for w in caught if issubclass(w.category, ConstantColumnWarning)]
-    tools.require(len(named) == 1 and "[2]" in named[0], case, "no warning names the constant column")
+    tools.require(
+        len(named) == 1 and "[2]" in named[0], case, "no warning names the constant column"
+    )
     is_finite = bool(np.isfinite(estimator.score_samples(X)).all())
     tools.require(is_finite, case, "a constant column makes a score infinite")
     samples = estimator.sample(100, random_state=0)
@@ -186,7 +190,9 @@ def check_one_column(case: EstimatorCase) -> None:
     if case.levels is not None:
         return
     rng = np.random.default_rng(0)
-    X, X_test = (rng.choice([-3.0, 3.0], (N_ROWS, 1)) + rng.normal(0, 0.5, (N_ROWS, 1)) for _ in "ab")
+    X, X_test = (
+        rng.choice([-3.0, 3.0], (N_ROWS, 1)) + rng.normal(0, 0.5, (N_ROWS, 1)) for _ in "ab"
+    )
     estimator = _build(case).fit(X)
     tools.require(estimator.sample(5, random_state=0).shape == (5, 1), case, "wrong shape")
     ours, gaussian = estimator.score(X_test), GaussianMixture(1).fit(X).score(X_test)
@@ -220,6 +226,11 @@ def _require_error(action: Callable[[], Any], case: EstimatorCase, what: str, va
     except (ValueError, TypeError):
         return
     tools.require(False, case, f"{what} accepted {np.asarray(value)[:2]}")
+
+
+def _global_state() -> NDArray[Any]:
+    """A copy of the state of numpy's global generator."""
+    return np.array(np.random.get_state(legacy=False)["state"]["key"])
 
 
 ESTIMATOR_CHECKS = [

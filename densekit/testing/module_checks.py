@@ -143,12 +143,18 @@ def check_context_matters(case: Case) -> None:
     x, context = _inputs(case, module)
     other = tools.draw_context(module, seed=3)
     before, after = outputs(module, x, context), outputs(module, x, other)
-    changed = any(not torch.equal(before[name], after[name]) for name in ("z", "log_prob") if name in before)
+    changed = any(
+        not torch.equal(before[name], after[name]) for name in ("z", "log_prob") if name in before
+    )
     tools.require(changed, case, "a context is declared, but changes nothing")
 
 
 def _inputs(
-    case: Case, module: object, n_rows: int = tools.N_ROWS, seed: int = 0, dtype: torch.dtype | None = None
+    case: Case,
+    module: object,
+    n_rows: int = tools.N_ROWS,
+    seed: int = 0,
+    dtype: torch.dtype | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     x = tools.draw_x(case, module, n_rows, seed, dtype)
     return x, tools.draw_context(module, n_rows, 0, dtype)

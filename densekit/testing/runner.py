@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from densekit import registry
@@ -14,7 +14,7 @@ from densekit.testing.transform_checks import TRANSFORM_CHECKS
 
 Check = Callable[[Any], None]
 
-_CHECKS: dict[type[Case], list[Check]] = {
+_CHECKS: dict[type[Case], Sequence[Check]] = {
     ElementwiseCase: ELEMENTWISE_CHECKS,
     TransformCase: TRANSFORM_CHECKS,
     DensityCase: DENSITY_CHECKS,
@@ -22,7 +22,7 @@ _CHECKS: dict[type[Case], list[Check]] = {
 }
 
 
-def checks_for(case: Case) -> list[Check]:
+def checks_for(case: Case) -> Sequence[Check]:
     """List the checks that a case must pass."""
     return _CHECKS[type(case)]
 

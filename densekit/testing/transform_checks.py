@@ -105,9 +105,7 @@ def _slogdet(direction: object, x: Tensor, context: Tensor | None) -> Tensor:
     out = direction(x, context)[0].flatten(1)  # type: ignore[operator]
     rows = []
     for i in range(out.shape[1]):
-        (gradient,) = torch.autograd.grad(
-            out[:, i].sum(), x, retain_graph=True, allow_unused=True
-        )
+        (gradient,) = torch.autograd.grad(out[:, i].sum(), x, retain_graph=True, allow_unused=True)
         gradient = torch.zeros_like(x) if gradient is None else gradient
         rows.append(gradient.flatten(1))
     return torch.linalg.slogdet(torch.stack(rows, 1))[1]

@@ -121,7 +121,9 @@ class _Run:
         self.options, self.density = trainer, density
         self.train, self.validation, self.generator = train, validation, generator
         self.history = History()
-        self._parameters = [p for p in density.parameters() if p.requires_grad]
+        self._parameters: list[Tensor] = [p for p in density.parameters() if p.requires_grad]
+        self._train_offset = train.offset
+        self._validation_offset = 0.0 if validation is None else validation.offset
         self._start = time.monotonic()
         self._rate = trainer.learning_rate
         self._since_best = 0
@@ -146,9 +148,9 @@ class _Run:
             except _NonFiniteError as error:
                 self._roll_back(error)
         history = self.history
-        history.train_nats.append(train_nats + self.train.offset)
-        if self.validation is not None and validation_nats is not None:
-            history.validation_nats.append(validation_nats + self.validation.offset)
+        history.train_nats.append(train_nats + self._train_offset)
+        if validation_nats is not None:
+            history.validation_nats.append(validation_nats + self._validation_offset)
         history.learning_rate.append(self._rate)
         history.seconds.append(time.monotonic() - self._start)
         # Without the offset, so that the units of X cannot sway a comparison by rounding.
@@ -173,11 +175,12 @@ class _Run:
         )
         total = 0.0
         for index in order.split(self.options.batch_size):
-            total += self._step(self.train.take(index)) * len(index)
+            total += self._step(index) * len(index)
         return total / len(self.train)
 
-    def _step(self, batch: Rows) -> float:
+    def _step(self, index: Tensor) -> float:
         """Take one gradient step; return the batch's mean nats before it."""
+        batch = self.train.take(index)
         nats = (self.density.log_prob(batch.x, batch.context) * batch.weight).mean()
         self._optimiser.zero_grad()
         (-nats).backward()

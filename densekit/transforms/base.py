@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from densekit import registry
-from densekit.elementwise.base import Elementwise
+from densekit.elementwise import Affine, Elementwise, Spline
 from densekit.errors import ContextError, ShapeError
 
 if TYPE_CHECKING:
@@ -126,8 +126,8 @@ def build_elementwise(spec: Any, event_shape: Sequence[int]) -> Elementwise:
     A single feature has nothing to be conditioned on, and affine maps of it, however many, make a
     mere Gaussian: a spline is the default there.
     """
-    if spec is None:
-        spec = "spline" if math.prod(event_shape) == 1 else "affine"
+    if spec is None:  # a class, because another distribution may claim the name
+        spec = Spline if math.prod(event_shape) == 1 else Affine
     built: Elementwise = registry.build("elementwise", spec)
     return built
 

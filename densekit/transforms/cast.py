@@ -23,6 +23,9 @@ class Cast(Transform):
         both, as it changes the layers around it.
     """
 
+    outer: Tensor
+    inner: Tensor
+
     def __init__(self, event_shape: Sequence[int], *, outer: torch.dtype, inner: torch.dtype):
         super().__init__(event_shape)
         # Empty buffers follow the module's own casts, which attributes would not.

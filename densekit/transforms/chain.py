@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
@@ -30,11 +31,13 @@ class Chain(Transform):
         A transform does not take the shape that the one before it gives.
     """
 
-    def __init__(self, transforms: Iterable[Transform], *, event_shape: Sequence[int] | None = None):
+    def __init__(
+        self, transforms: Iterable[Transform], *, event_shape: Sequence[int] | None = None
+    ):
         steps = list(transforms)
         if not steps and event_shape is None:
             raise ShapeError("Chain got no transforms and no event_shape; give one of the two.")
-        for before, after in zip(steps[:-1], steps[1:], strict=True):
+        for before, after in itertools.pairwise(steps):
             if before.output_shape != after.event_shape:
                 raise ShapeError(
                     f"Chain got {type(after).__name__} for rows of shape {after.event_shape} after "
@@ -49,18 +52,23 @@ class Chain(Transform):
 
     @property
     def output_shape(self) -> tuple[int, ...]:
-        return self.transforms[-1].output_shape if len(self.transforms) else self.event_shape
+        return self.steps[-1].output_shape if self.steps else self.event_shape
+
+    @property
+    def steps(self) -> list[Transform]:
+        """The transforms, from data to latents."""
+        return cast("list[Transform]", list(self.transforms))
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         total = x.new_zeros(x.shape[0])
-        for step in self.transforms:
+        for step in self.steps:
             x, log_det = step(x, context)
             total = total + log_det
         return x, total
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         total = z.new_zeros(z.shape[0])
-        for step in reversed(self.transforms):
+        for step in reversed(self.steps):
             z, log_det = step.inverse(z, context)
             total = total + log_det
         return z, total
@@ -74,7 +82,7 @@ class Chain(Transform):
         context = None
         if self.context_shape is not None:
             context = x.new_zeros(x.shape[0], *self.context_shape)
-        for step in self.transforms:
+        for step in self.steps:
             step.fit_statistics(x)
             x, _ = step(x, context)
 

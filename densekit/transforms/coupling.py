@@ -86,7 +86,9 @@ class Coupling(Transform):
 
         return [
             TransformCase("Coupling(affine)", lambda: cls((4,))),
-            TransformCase("Coupling(shift, even)", lambda: cls((3,), elementwise="shift", mask="even")),
+            TransformCase(
+                "Coupling(shift, even)", lambda: cls((3,), elementwise="shift", mask="even")
+            ),
             TransformCase(
                 "Coupling(spline, with context)",
                 lambda: cls((3,), elementwise="spline", mask="odd", context_shape=(2,)),

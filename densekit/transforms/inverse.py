@@ -34,7 +34,7 @@ class Inverse(Transform):
         context_shape: Sequence[int] | None = None,
         **options: Any,
     ) -> Inverse:
-        """Inverse autoregressive layer (Kingma 2016): one network pass to go from latents to data."""
+        """Inverse autoregressive layer (Kingma 2016): one network pass from latents to data."""
         return cls(Autoregressive(event_shape, context_shape=context_shape, **options))
 
     @property

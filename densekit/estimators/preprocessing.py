@@ -1,0 +1,105 @@
+"""The fixed steps in front of a model: part of the density's own chain, so that scores are in the
+units of X."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from densekit.densities.base import Density
+from densekit.densities.flow import Flow
+from densekit.errors import ConstantColumnWarning
+from densekit.transforms import Bounded, Cast, Chain, Standardize, Transform
+
+# Training rows lie on a grid this fine, in standard deviations: a change of units then moves them
+# by nothing at all, where rounding errors would grow from step to step.
+GRID = 2.0**-20
+
+
+def fit_preprocessing(
+    x: Tensor,
+    bounds: NDArray[np.float64],
+    *,
+    standardize: bool,
+    names: Sequence[str] | None,
+    who: str,
+) -> Chain:
+    """Fit, in float64, the steps that bring rows to the real line and to a common scale.
+
+    Warns of constant columns by name.
+    """
+    event_shape = tuple(x.shape[1:])
+    steps: list[Transform] = []
+    if np.isfinite(bounds).any():
+        steps.append(Bounded(event_shape, low=bounds[0].tolist(), high=bounds[1].tolist()))
+    if standardize:
+        steps.append(Standardize(event_shape))
+    chain = Chain(steps, event_shape=event_shape).double()
+    chain.fit_statistics(x)
+    is_constant = _constant_columns(chain)
+    if bool(is_constant.any()):
+        columns = [
+            i if names is None else str(names[i]) for i in is_constant.nonzero()[:, 0].tolist()
+        ]
+        warnings.warn(
+            f"{who}: the columns {columns} are constant; each is modelled as its value with a "
+            "standard deviation of 1e-3 * max(1, |value|).",
+            ConstantColumnWarning,
+            stacklevel=4,
+        )
+    return chain
+
+
+def preprocess(
+    preprocessing: Chain, x: Tensor, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Apply the fixed steps once, for all epochs: rows for training, and their log-determinants.
+
+    Constant columns get noise of the standard deviation that stands for them, so that the model
+    learns a proper density there and not a spike without end.
+    """
+    with torch.no_grad():
+        z, log_det = preprocessing(x)
+    is_constant = _constant_columns(preprocessing)
+    if bool(is_constant.any()):
+        noise = torch.randn(z.shape, generator=generator, dtype=z.dtype, device=generator.device)
+        z = torch.where(is_constant, noise, z)
+    if preprocessing.steps:
+        z = (z / GRID).round() * GRID
+    return z, log_det
+
+
+def assemble(preprocessing: Chain, core: Density) -> Density:
+    """Put preprocessing and model into one density over rows in the units of X."""
+    steps = list(preprocessing.steps)
+    if not steps:
+        return core.eval()
+    device = core.anchor.device
+    steps.append(Cast(core.event_shape, outer=torch.float64, inner=core.anchor.dtype).to(device))
+    if isinstance(core, Flow):
+        return Flow(Chain([*steps, core.transform]), core.base).eval()
+    return Flow(Chain(steps), core).eval()
+
+
+def take_apart(density: Density) -> tuple[Chain, Density]:
+    """Undo `assemble`."""
+    if not isinstance(density, Flow) or not isinstance(density.transform, Chain):
+        return Chain([], event_shape=density.event_shape), density
+    steps = density.transform.steps
+    places = [i for i, step in enumerate(steps) if isinstance(step, Cast)]
+    if not places:
+        return Chain([], event_shape=density.event_shape), density
+    preprocessing, layers = Chain(steps[: places[0]]), steps[places[0] + 1 :]
+    return preprocessing, Flow(layers[0], density.base) if layers else density.base
+
+
+def _constant_columns(preprocessing: Chain) -> Tensor:
+    for step in preprocessing.steps:
+        if isinstance(step, Standardize):
+            return step.is_constant
+    return torch.zeros(preprocessing.event_shape, dtype=torch.bool)
