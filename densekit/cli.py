@@ -60,5 +60,5 @@ def demo(
     try:
         demonstration.run(picture, max_epochs=max_epochs, random_state=random_state)
     except DensekitError as error:
-        Console(stderr=True).print(f"[red]densekit demo: {error}")
+        Console(stderr=True).print(f"densekit demo: {error}", style="red", markup=False)
         raise typer.Exit(1) from None

@@ -4,11 +4,12 @@ import math
 from dataclasses import dataclass
 
 import torch
+from torch import nn
+
 from densekit.densities import Density, Flow
 from densekit.elementwise import Elementwise
 from densekit.estimators.base import DensityEstimator
 from densekit.transforms import ActNorm, Autoregressive, Chain, Transform
-from torch import nn
 
 
 class SinhArcsinh(Elementwise):

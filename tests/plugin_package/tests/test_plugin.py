@@ -1,5 +1,6 @@
-from densekit.testing import parametrize_with_checks, registered_cases
 from densekit_example import Laplace, Rotation, RotationFlowEstimator, SinhArcsinh
+
+from densekit.testing import parametrize_with_checks, registered_cases
 
 OWN = [SinhArcsinh, Rotation, Laplace, RotationFlowEstimator]
 

@@ -1,0 +1,111 @@
+"""The trainer: recovery, interrupts, restored weights, the record."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from densekit import FlowEstimator, MAFEstimator
+from densekit.errors import DivergenceError, InterruptedFitWarning
+from densekit.transforms import Coupling, Transform
+
+X = np.random.default_rng(0).normal(size=(400, 2)) @ [[1.0, 0.5], [0.0, 1.0]]
+
+
+class Troubled(Transform):
+    """A layer that makes trouble at chosen training steps."""
+
+    def __init__(self, event_shape=(2,), *, context_shape=None, nan_at=(), interrupt_at=None):
+        super().__init__(event_shape)
+        self.shift = nn.Parameter(torch.zeros(event_shape))
+        self.nan_at, self.interrupt_at, self.n_steps = nan_at, interrupt_at, 0
+
+    def forward(self, x, context=None):
+        if self.training and torch.is_grad_enabled():
+            self.n_steps += 1
+            if self.n_steps == self.interrupt_at:
+                raise KeyboardInterrupt
+            if self.n_steps in self.nan_at:
+                return x * torch.nan + self.shift, x.new_zeros(len(x))
+        return x + self.shift, x.new_zeros(len(x))
+
+    def inverse(self, z, context=None):
+        return z - self.shift, z.new_zeros(len(z))
+
+
+def fit(layer, **params):
+    layers = [layer, Coupling, "reverse", Coupling]
+    return FlowEstimator(layers=layers, random_state=0, **params).fit(X)
+
+
+def test_non_finite_losses_are_rolled_back():
+    est = fit(Troubled(nan_at=(3, 40, 41)), max_epochs=20)
+    assert est.history_.n_rollbacks == 3
+    assert est.n_iter_ == 20
+    assert est.history_.learning_rate[-1] < est.learning_rate / 10
+    assert np.isfinite(est.score_samples(X)).all()
+
+
+def test_divergence_names_the_epoch_and_leaves_nothing():
+    est = FlowEstimator(layers=[Troubled(nan_at=range(30, 10_000))], random_state=0, batch_size=40)
+    with pytest.raises(DivergenceError, match="diverged in epoch 4"):
+        est.fit(X)
+    assert not hasattr(est, "density_")
+    assert isinstance(DivergenceError(""), RuntimeError)
+
+
+@pytest.mark.parametrize(("step", "epoch"), [(2, 1), (200, None)])
+def test_an_interrupt_keeps_the_best_weights(step, epoch):
+    with pytest.warns(InterruptedFitWarning, match=f"in epoch {epoch}" if epoch else "in epoch"):
+        est = fit(Troubled(interrupt_at=step))
+    assert est.history_.interrupted
+    assert np.isfinite(est.score_samples(X)).all()
+    assert est.sample(3).shape == (3, 2)
+
+
+def test_the_best_weights_are_restored():
+    est = MAFEstimator(max_epochs=60, random_state=0, learning_rate=0.02, n_iter_no_change=10)
+    est.fit(X[:120])
+    history = est.history_
+    assert history.best_epoch == 1 + int(np.argmax(history.validation_nats))
+    assert est.best_validation_score_ == max(est.validation_scores_)
+    assert est.n_iter_ == len(est.loss_curve_) == len(history.seconds)
+    without = MAFEstimator(max_epochs=5, validation_fraction=0.0, random_state=0).fit(X)
+    assert without.validation_scores_ is None
+    assert without.best_validation_score_ is None
+
+
+def test_reported_nats_are_in_the_units_of_the_data():
+    small = MAFEstimator(max_epochs=3, random_state=0).fit(X)
+    large = MAFEstimator(max_epochs=3, random_state=0).fit(1000 * X)
+    shift = np.subtract(small.validation_scores_, large.validation_scores_)
+    np.testing.assert_allclose(shift, 2 * np.log(1000), atol=1e-6)
+    np.testing.assert_allclose(small.validation_scores_[-1], small.score(X), atol=0.5)
+
+
+def test_warm_start_goes_on():
+    warm = MAFEstimator(max_epochs=5, random_state=0, warm_start=True).fit(X)
+    before = warm.density_
+    first = warm.validation_scores_[0]
+    warm.fit(X)
+    assert warm.validation_scores_[0] > first
+    assert len(warm.history_.train_nats) == 5
+    assert warm.density_ is not before
+    with pytest.raises(ValueError, match="expecting 2 features"):
+        warm.fit(np.c_[X, X])
+    assert warm.fit(X[:50]).score(X) is not None
+
+
+def test_the_progress_bar(capfd):
+    MAFEstimator(max_epochs=3, random_state=0, verbose=1).fit(X)
+    shown = capfd.readouterr().err
+    for word in ("MAFEstimator", "3/3", "train=", "validation=", "best=", "nats"):
+        assert word in shown
+    MAFEstimator(max_epochs=3, random_state=0).fit(X)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_flow_without_parameters_is_not_trained():
+    est = FlowEstimator(layers=["reverse"], random_state=0).fit(X)
+    assert est.n_iter_ == 1
+    assert np.isfinite(est.score(X))
