@@ -1,4 +1,4 @@
-"""Estimators beyond the kit: conditions, weights, supports, dtypes, containers, scikit-learn's tools."""
+"""Estimators beyond the kit: conditions, supports, containers, weights, scikit-learn's tools."""
 
 import subprocess
 import sys
@@ -154,6 +154,7 @@ def test_every_model_can_be_conditional(name):
 @pytest.mark.parametrize(
     ("y", "match"),
     [
+        (3, "0 rows"),
         (None, "got no y"),
         (MOON_LABELS[:-1], "299 rows, but X has 300"),
         (MOONS[:, 0], "reshape"),
@@ -369,7 +370,7 @@ def test_pipeline_search_and_cross_validation():
     search = GridSearchCV(quick(), {"n_layers": [1, 2]}, scoring=None, cv=2).fit(X)
     assert search.best_params_["n_layers"] in (1, 2)
     latents = quick("nsf").set_output(transform="pandas").fit(X).transform(X)
-    assert list(latents.columns)[0] == "nsfestimator0"
+    assert latents.columns[0] == "nsfestimator0"
 
 
 def test_joblib_with_two_processes():

@@ -13,7 +13,8 @@ assert "sklearn" not in sys.modules, "import densekit loads scikit-learn"
 densekit.available("estimators")
 assert "torch" not in sys.modules, "listing names loads torch"
 import torch
-seed, dtype, threads = torch.random.get_rng_state(), torch.get_default_dtype(), torch.get_num_threads()
+seed, dtype = torch.random.get_rng_state(), torch.get_default_dtype()
+threads = torch.get_num_threads()
 from torch.distributions import Distribution
 validation, grad = Distribution._validate_args, torch.is_grad_enabled()
 import narwhals.stable.v2, pandas, sklearn.base, sklearn.utils.multiclass, tqdm.auto

@@ -1,4 +1,4 @@
-"""The kit itself: every mutant, a transform or density with one fault, is caught by a named check."""
+"""The kit itself: every mutant, an object with one fault, is caught by a named check."""
 
 import math
 

@@ -74,33 +74,40 @@ class Numbers:
         )
 
 
-def fit_context(y: Any, weight: NDArray[np.float64], *, who: str) -> Labels | Numbers:
+def check_condition(y: Any, n_rows: int, who: str) -> NDArray[Any]:
+    """Return y as an array with a row for each row of X.
+
+    Raises
+    ------
+    ContextError
+        There is no y, or its length is not that of X.
+    """
+    if y is None:
+        raise ContextError(f"{who} has conditional=True and got no y; give labels or numbers.")
+    values = np.asarray(y)
+    n_given = len(values) if values.ndim else 0
+    if n_given != n_rows:
+        raise ContextError(f"{who} got y with {n_given} rows, but X has {n_rows}.")
+    return values
+
+
+def fit_context(y: NDArray[Any], weight: NDArray[np.float64], *, who: str) -> Labels | Numbers:
     """Choose the encoding by y: a 1-D y holds class labels, a 2-D one numbers.
 
     Raises
     ------
     ContextError
-        There is no y, its length is not that of X, or a 1-D y holds continuous numbers.
+        A 1-D y holds continuous numbers.
     """
-    if y is None:
-        raise ContextError(f"{who} has conditional=True and got no y; give labels or numbers.")
-    if np.ndim(y) == 2:
+    if y.ndim == 2:
         values = check_array(y, dtype=np.float64, input_name="y", estimator=who)
-        _check_length(len(values), len(weight), who)
         scale = values.std(0)
         return Numbers(values.mean(0), np.where(scale > 0, scale, 1.0))
-    if np.ndim(y) == 1 and type_of_target(y, input_name="y") == "continuous":
+    if y.ndim == 1 and type_of_target(y, input_name="y") == "continuous":
         raise ContextError(
             f"{who} got a 1-D y of continuous numbers, but a 1-D y means class labels; "
             "give y.reshape(-1, 1) to condition on the numbers."
         )
-    labels = column_or_1d(y)
-    _check_length(len(labels), len(weight), who)
-    classes, index = np.unique(labels[weight > 0], return_inverse=True)
-    share = np.bincount(index, weights=weight[weight > 0])
+    classes, index = np.unique(column_or_1d(y), return_inverse=True)
+    share = np.bincount(index, weights=weight)
     return Labels(classes, np.log(share / share.sum()))
-
-
-def _check_length(n_y: int, n_rows: int, who: str) -> None:
-    if n_y != n_rows:
-        raise ContextError(f"{who} got y with {n_y} rows, but X has {n_rows}.")

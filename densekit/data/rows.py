@@ -47,46 +47,51 @@ class Rows:
         context = None if self.context is None else self.context[index]
         return Rows(self.x[index], self.weight[index], context, self.log_det[index])
 
-    def normalized(self) -> Rows:
-        """The same rows with weights whose mean is one."""
-        return replace(self, weight=self.weight / self.weight.mean())
+    def split(self, fraction: float, generator: torch.Generator) -> tuple[Rows, Rows | None]:
+        """Draw training and validation rows, each with weights whose mean is one.
+
+        Fewer than ten rows are not split: all train, and there is no validation.
+        """
+        n_validation = round(fraction * len(self))
+        if len(self) < MIN_ROWS_TO_SPLIT or n_validation == 0:
+            return self._normalized(), None
+        order = torch.randperm(len(self), generator=generator, device=generator.device)
+        train, validation = self.take(order[n_validation:]), self.take(order[:n_validation])
+        return train._normalized(), validation._normalized()
 
     def to(self, dtype: torch.dtype) -> Rows:
         """The same rows in the dtype of a density."""
         context = None if self.context is None else self.context.to(dtype)
         return Rows(self.x.to(dtype), self.weight.to(dtype), context, self.log_det)
 
+    def _normalized(self) -> Rows:
+        return replace(self, weight=self.weight / self.weight.mean())
+
+
+def to_tensor(x: NDArray[np.float64]) -> Tensor:
+    """The array as a tensor; a read-only one, such as a memory map, is copied."""
+    return torch.from_numpy(x if x.flags.writeable else x.copy())
+
 
 def merge_duplicates(
     x: NDArray[np.float64], weight: NDArray[np.float64], context: NDArray[np.float64] | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64] | None]:
-    """Sort rows, drop those without weight, and merge equal ones into one that has their weight.
+    """Sort rows, and merge equal ones into one that has their weight.
 
     So a row of weight two means the same as two equal rows, and no row can stand on both sides of
-    a validation split. Tables of more than 100,000 rows are left as they are, but for weights of
-    zero: there neither matters, and sorting would cost.
+    a validation split. Tables of more than 100,000 rows are left as they are: there neither
+    matters, and sorting would cost.
     """
-    parts = [x] if context is None else [x, context]
-    keep = weight > 0
-    table = np.concatenate(parts, axis=1)[keep]
-    weight = weight[keep]
-    if len(table) <= MAX_ROWS_TO_MERGE:
-        order = np.lexsort(table.T[::-1])
-        table, weight = table[order], weight[order]
-        is_new = np.ones(len(table), dtype=bool)
-        is_new[1:] = (table[1:] != table[:-1]).any(axis=1)
-        table, weight = table[is_new], np.add.reduceat(weight, np.flatnonzero(is_new))
+    if len(x) > MAX_ROWS_TO_MERGE:
+        return x, weight, context
+    table = x if context is None else np.concatenate([x, context], axis=1)
+    order = np.lexsort(table.T[::-1])
+    table, weight = table[order], weight[order]
+    is_new = np.ones(len(table), dtype=bool)
+    is_new[1:] = (table[1:] != table[:-1]).any(axis=1)
+    table, weight = table[is_new], np.add.reduceat(weight, np.flatnonzero(is_new))
     x, rest = table[:, : x.shape[1]], table[:, x.shape[1] :]
     return x, weight, None if context is None else rest
-
-
-def split(n_rows: int, fraction: float, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
-    """Draw the indices of training and validation rows; too few rows are not split."""
-    n_validation = round(fraction * n_rows)
-    if n_rows < MIN_ROWS_TO_SPLIT or n_validation == 0:
-        return torch.arange(n_rows), None
-    order = torch.randperm(n_rows, generator=generator, device=generator.device)
-    return order[n_validation:], order[:n_validation]
 
 
 def in_chunks(

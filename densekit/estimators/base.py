@@ -22,12 +22,12 @@ from torch import Tensor
 
 from densekit.data import seeds
 from densekit.data.columns import Columns
-from densekit.data.context import Labels, Numbers, fit_context
-from densekit.data.rows import Rows, in_chunks, merge_duplicates, split
+from densekit.data.context import Labels, Numbers, check_condition, fit_context
+from densekit.data.rows import Rows, in_chunks, merge_duplicates, to_tensor
 from densekit.data.support import check_inside, check_levels, parse_support
 from densekit.densities.base import Density
 from densekit.densities.flow import Flow
-from densekit.errors import ContextError, ParameterError
+from densekit.errors import ContextError
 from densekit.estimators.documentation import fill_in_shared_parameters
 from densekit.estimators.parameters import (
     boolean,
@@ -37,6 +37,7 @@ from densekit.estimators.parameters import (
     number,
     one_of,
     parameter,
+    parse_device,
 )
 from densekit.estimators.preprocessing import assemble, fit_preprocessing, preprocess, take_apart
 from densekit.training import Trainer
@@ -203,7 +204,13 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
         check_scalar(n_samples, "n_samples", (int, np.integer), min_val=1)
         generator = seeds.make_generator(random_state, self._device)
         context = self._sample_context(int(n_samples), y, generator)
-        rows = self._draw(int(n_samples), context, generator)
+        places = torch.empty(int(n_samples), *self.density_.event_shape, dtype=torch.float64)
+
+        def draw(x: Tensor, c: Tensor | None) -> Tensor:
+            rows: Tensor = self.density_.sample(len(x), c, generator=generator)
+            return rows
+
+        rows = self._evaluate(draw, places, context).numpy()
         rows = np.clip(rows, self.support_[0], self.support_[1])
         is_discrete = self.density_.support == "discrete"
         return self._columns_.restore(rows, self.support_, is_discrete=is_discrete)
@@ -223,15 +230,17 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
     def _fit(self, X: Any, y: Any, sample_weight: Any) -> None:
         check_parameters(self)
         who, is_warm = type(self).__name__, self._is_warm()
-        device = _parse_device(self.device, who)
+        device = parse_device(self.device, who)
         columns = Columns.of(X)
         x = self._validate(X, is_warm)
         weight = _check_sample_weight(sample_weight, x, dtype=np.float64, ensure_non_negative=True)
-        if (weight > 0).sum() < 2:
+        keep = weight > 0
+        if keep.sum() < 2:
             raise ValueError(
                 f"{who} got n_samples=1 row with a positive sample_weight, expected at least 2."
             )
         context = self._fit_context(y, weight, is_warm) if self.conditional else None
+        x, weight = x[keep], weight[keep]
         generator = seeds.make_generator(self.random_state, device)
         if is_warm:
             preprocessing, core = take_apart(copy.deepcopy(self.density_).to(device))
@@ -239,7 +248,7 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
             core = self._new_core(x.shape, context, generator, device)
         if self._levels() is None:
             x, weight, context = merge_duplicates(x, weight, context)
-        rows = torch.from_numpy(x).to(device)
+        rows = to_tensor(x).to(device)
         if not is_warm:
             preprocessing = self._fit_preprocessing(rows)
         z, log_det = preprocess(preprocessing, rows, generator)
@@ -248,7 +257,7 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
         if not is_warm and isinstance(core, Flow):
             sparse = z[:: max(1, len(z) // MAX_ROWS_FOR_STATISTICS)]
             core.transform.fit_statistics(sparse.to(core.anchor.dtype))
-        self._train(core, data, generator)
+        self._train(core, data.to(core.anchor.dtype), generator)
         self.density_: Any = assemble(preprocessing, core)
         self._columns_ = columns
 
@@ -265,16 +274,19 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
         levels = self._levels()
         if levels is not None:
             check_levels(x, levels, who=who)
-        return _writeable(x)
+        return x
 
     def _fit_context(
         self, y: Any, weight: NDArray[np.float64], is_warm: bool
     ) -> NDArray[np.float64]:
+        """Choose the encoding of y; return the context of the rows that have weight."""
+        who = type(self).__name__
+        values = check_condition(y, len(weight), who)[weight > 0]
         if not is_warm:
-            self._context_: Labels | Numbers = fit_context(y, weight, who=type(self).__name__)
+            self._context_: Labels | Numbers = fit_context(values, weight[weight > 0], who=who)
             if isinstance(self._context_, Labels):
                 self.classes_ = self._context_.classes
-        return self._encode(y, len(weight))
+        return self._context_.encode(values, who)
 
     def _fit_preprocessing(self, x: Tensor) -> Chain:
         if self._levels() is not None:
@@ -312,15 +324,10 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
         return core.to(device, dtype)
 
     def _train(self, core: Density, data: Rows, generator: torch.Generator) -> None:
-        train_index, validation_index = split(len(data), self.validation_fraction, generator)
-        dtype = core.anchor.dtype
-        train = data.take(train_index).normalized().to(dtype)
-        validation = None
-        if validation_index is not None:
-            validation = data.take(validation_index).normalized().to(dtype)
+        train, validation = data.split(self.validation_fraction, generator)
         trainer = Trainer(
             max_epochs=self.max_epochs,
-            batch_size=_batch_size(self.batch_size, len(train)),
+            batch_size=self.batch_size,
             learning_rate=self.learning_rate,
             n_iter_no_change=self.n_iter_no_change,
             tol=self.tol,
@@ -336,23 +343,16 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
 
     def _rows(self, X: Any) -> Tensor:
         check_is_fitted(self)
-        x = validate_data(self, X, reset=False, dtype=np.float64, order="C")
-        return torch.from_numpy(_writeable(x))
+        return to_tensor(validate_data(self, X, reset=False, dtype=np.float64, order="C"))
 
     def _encode(self, y: Any, n_rows: int) -> NDArray[np.float64]:
-        if y is None:
-            raise ContextError(f"{type(self).__name__} has conditional=True and got no y.")
-        encoded = self._context_.encode(y, type(self).__name__)
-        if len(encoded) != n_rows:
-            raise ContextError(
-                f"{type(self).__name__} got y with {len(encoded)} rows, but X has {n_rows}."
-            )
-        return encoded
+        who = type(self).__name__
+        return self._context_.encode(check_condition(y, n_rows, who), who)
 
     def _evaluate(
         self, function: Any, rows: Tensor, context: NDArray[np.float64] | None = None
     ) -> Tensor:
-        """Apply a function of the density to rows, chunk by chunk, in evaluation mode."""
+        """Apply a function of the density to rows, chunk by chunk."""
         given = None if context is None else torch.from_numpy(context)
         device = self._device
 
@@ -371,22 +371,9 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
             who = type(self).__name__
             return self._context_.draw(n_samples, seeds.make_rng(generator), who)
         values = np.asarray(y)
-        if values.ndim == 0:
-            values = np.repeat(values[None], n_samples)
-        return self._encode(values, n_samples)
-
-    def _draw(
-        self, n_samples: int, context: NDArray[np.float64] | None, generator: torch.Generator
-    ) -> NDArray[np.float64]:
-        like = torch.empty(n_samples, *self.density_.event_shape, dtype=torch.float64)
-        given = None if context is None else torch.from_numpy(context)
-        device = self._device
-
-        def draw(rows: Tensor, c: Tensor | None) -> Tensor:
-            c = None if c is None else c.to(device)
-            return self.density_.sample(len(rows), c, generator=generator).double().cpu()
-
-        return in_chunks(draw, like, given).numpy()
+        return self._encode(
+            np.repeat(values[None], n_samples) if values.ndim == 0 else values, n_samples
+        )
 
     @classmethod
     def example_cases(cls) -> list[EstimatorCase]:
@@ -394,26 +381,3 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
         from densekit.testing.cases import EstimatorCase
 
         return [EstimatorCase(cls.__name__, cls)]
-
-
-def _parse_device(device: str, who: str) -> torch.device:
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.device(device)
-    except (RuntimeError, TypeError):
-        raise ParameterError(
-            f"{who} got device={device!r}, expected 'auto', 'cpu', 'cuda' or another torch device."
-        ) from None
-
-
-def _batch_size(batch_size: int | str, n_rows: int) -> int:
-    """The rows of a batch: by default about twelve batches an epoch, from 32 to 512 rows each."""
-    if not isinstance(batch_size, str):
-        return min(batch_size, n_rows)
-    return int(np.clip(2 ** round(np.log2(max(n_rows, 1) / 12)), 32, 512))
-
-
-def _writeable(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A copy of an array that is read-only, such as a memory map: torch wants to own its memory."""
-    return x if x.flags.writeable else x.copy()

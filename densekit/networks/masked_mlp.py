@@ -38,7 +38,7 @@ class MaskedLinear(nn.Linear):
 
 
 class MaskedMLP(nn.Module):
-    """Perceptron whose outputs for a feature depend on the features before it only.
+    """Perceptron with hard tanh whose outputs for a feature depend on the features before it only.
 
     Hidden units are sorted by degree: a unit of degree g sees the first g features of the order.
     So each unit can be computed as soon as those are known, which is what `solve` does.
@@ -89,7 +89,7 @@ class MaskedMLP(nn.Module):
         """Map (batch, n_features) to parameters of shape (batch, n_features, n_params)."""
         h = x if context is None else torch.cat([x, context.to(x.dtype)], 1)
         for layer in self.hidden:
-            h = torch.tanh(layer(h))
+            h = F.hardtanh(layer(h))
         # Parameter-major outputs: all values of one parameter lie side by side in memory.
         return self.output(h).view(-1, self.n_params, self.n_features).movedim(1, -1)
 
@@ -120,7 +120,7 @@ class MaskedMLP(nn.Module):
             for (weight, bias), rows, ends in zip(hidden, units, self._ends, strict=True):
                 new = slice(rows.count, ends[place])
                 if new.stop > new.start:
-                    rows.append(torch.tanh(_addmm(bias[new], weight[new], below)))
+                    rows.append(F.hardtanh(_addmm(bias[new], weight[new], below)))
                 below = rows
             params = _addmm(biases[feature], weights[feature], below)
             known.append(step(feature, params.T)[None])

@@ -7,10 +7,11 @@ from torch import Tensor, nn
 
 
 class MLP(nn.Module):
-    """Multi-layer perceptron with tanh whose output is zero at the start of training.
+    """Multi-layer perceptron with hard tanh whose output is zero at the start of training.
 
     Without inputs it is a learned constant. Hidden units are bounded, so far from the data the
-    parameters that the network gives stay near those that it has learned.
+    parameters that the network gives stay near those that it has learned; the hard tanh costs no
+    more than a ReLU.
 
     Parameters
     ----------
@@ -25,7 +26,7 @@ class MLP(nn.Module):
         widths = [n_inputs, *hidden_sizes] if n_inputs else []
         layers: list[nn.Module] = []
         for fan_in, fan_out in itertools.pairwise(widths):
-            layers += [nn.Linear(fan_in, fan_out), nn.Tanh()]
+            layers += [nn.Linear(fan_in, fan_out), nn.Hardtanh()]
         self.body = nn.Sequential(*layers)
         self.bias = nn.Parameter(torch.zeros(n_outputs))
         if n_inputs:

@@ -34,7 +34,8 @@ class Trainer:
     Parameters
     ----------
     max_epochs : int
-    batch_size : int
+    batch_size : int or "auto"
+        "auto" makes about twelve batches an epoch, of 32 to 512 rows each.
     learning_rate : float
         At the start. It is halved when a third of the patience passes without progress.
     n_iter_no_change : int
@@ -53,7 +54,7 @@ class Trainer:
     """
 
     max_epochs: int
-    batch_size: int
+    batch_size: int | str
     learning_rate: float
     n_iter_no_change: int
     tol: float
@@ -122,6 +123,7 @@ class _Run:
         self.train, self.validation, self.generator = train, validation, generator
         self.history = History()
         self._parameters: list[Tensor] = [p for p in density.parameters() if p.requires_grad]
+        self._batch_size = _batch_size(trainer.batch_size, len(train))
         self._train_offset = train.offset
         self._validation_offset = 0.0 if validation is None else validation.offset
         self._start = time.monotonic()
@@ -174,7 +176,7 @@ class _Run:
             len(self.train), generator=self.generator, device=self.generator.device
         )
         total = 0.0
-        for index in order.split(self.options.batch_size):
+        for index in order.split(self._batch_size):
             total += self._step(index) * len(index)
         return total / len(self.train)
 
@@ -256,3 +258,9 @@ class _Run:
     def _set_weights(self, weights: list[Tensor]) -> None:
         for parameter, weight in zip(self._parameters, weights, strict=True):
             parameter.copy_(weight)
+
+
+def _batch_size(batch_size: int | str, n_rows: int) -> int:
+    if not isinstance(batch_size, str):
+        return batch_size
+    return min(512, max(32, 2 ** round(math.log2(n_rows / 12))))

@@ -1,0 +1,42 @@
+"""``python -m benchmarks speed``: measure, print a table, write JSON and docs/benchmarks.md."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from benchmarks import report, speed
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+
+
+@app.callback()
+def main() -> None:
+    """Measure densekit beside its peers; a peer that is not installed is skipped by name."""
+
+
+@app.command("speed")
+def run_speed(
+    repeats: Annotated[int, typer.Option(min=1, help="Interleaved repeats of each cell.")] = 9,
+    batch: Annotated[int, typer.Option(min=1, help="Rows of a batch.")] = 4096,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 1,
+    dimensions: Annotated[list[int] | None, typer.Option(help="Numbers of columns.")] = None,
+    out: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("speed.json"),
+    page: Annotated[Path | None, typer.Option(help="Markdown page to write.")] = None,
+) -> None:
+    """Scoring and sampling: ms a batch, and as a multiple of the bare matrix products."""
+    torch.set_num_threads(threads)
+    result = speed.measure(tuple(dimensions or (6, 43, 63)), batch, repeats)
+    out.write_text(json.dumps(result, indent=1))
+    text = report.speed_page(result)
+    print(text)
+    if page is not None:
+        page.write_text(text)
+
+
+if __name__ == "__main__":
+    app()
