@@ -21,7 +21,7 @@ class Rows:
 
     Attributes
     ----------
-    x : Tensor of shape (n, *event_shape)
+    x : Tensor of shape ``(n, *event_shape)``
     weight : Tensor of shape (n,)
     context : Tensor of shape (n, n_context) or None
     log_det : Tensor of shape (n,)

@@ -49,7 +49,7 @@ class Density(nn.Module, ABC):
 
     @abstractmethod
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Log-density or log-mass of each row, in nats: (batch, *event_shape) -> (batch,)."""
+        """Log-density or log-mass of each row, in nats: ``(batch, *event_shape)`` -> (batch,)."""
 
     @abstractmethod
     def sample(
@@ -59,7 +59,7 @@ class Density(nn.Module, ABC):
         *,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Draw rows of shape (n_samples, *event_shape); `context` has one row for each."""
+        """Draw rows of shape ``(n_samples, *event_shape)``; `context` has one row for each."""
 
     def log_prob_terms(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Terms of shape (batch, n_terms) whose sum is `log_prob`; one term unless overridden."""

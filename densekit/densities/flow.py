@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Flow(Density):
-    """log p(x) = log p_base(z) + log |det dz/dx| with z = transform(x) (Rezende 2015, eq. 5).
+    """``log p(x) = log p_base(z) + log |det dz/dx|``, z = transform(x) (Rezende 2015, eq. 5).
 
     Parameters
     ----------

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Transform(nn.Module, ABC):
-    """Bijection of x (batch, *event_shape) onto z (batch, *output_shape).
+    """Bijection of x ``(batch, *event_shape)`` onto z ``(batch, *output_shape)``.
 
     A layer is built as ``Layer(event_shape, *, context_shape=None, **options)``. The shapes of what
     `forward` and `inverse` are given are checked here for every subclass, so a layer's own code
@@ -62,7 +62,7 @@ class Transform(nn.Module, ABC):
 
         Returns
         -------
-        z : Tensor of shape (batch, *output_shape)
+        z : Tensor of shape ``(batch, *output_shape)``
         log_det : Tensor of shape (batch,)
             ``log |det dz/dx|`` of each row, in nats; minus infinity outside the support.
         """
