@@ -19,7 +19,7 @@ from densekit.densities.base import Density
 from densekit.densities.flow import Flow
 from densekit.errors import ShapeError
 from densekit.estimators.base import DensityEstimator
-from densekit.estimators.parameters import parameter, sizes
+from densekit.estimators.parameters import integer, parameter, sizes
 from densekit.transforms import Bounded, Chain, Inverse, Transform
 
 
@@ -29,10 +29,7 @@ class BaseFlowEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Densi
 
     Parameters
     ----------
-    base : str, Density or class, default="normal"
-        Distribution of the latents: "normal", "logistic", "uniform", "student_t", "mixture".
-    hidden_sizes : tuple of int, default=(64, 64)
-        Widths of the hidden layers of each conditioner network.
+    {flow_parameters}
     {shared_parameters}
     """
 
@@ -96,6 +93,41 @@ class BaseFlowEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Densi
     def _from_latents(self, z: Tensor, context: Tensor | None) -> Tensor:
         x: Tensor = self.density_.transform.inverse(z.to(self.density_.anchor.dtype), context)[0]
         return x
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class StackedFlowEstimator(BaseFlowEstimator):
+    """Base of the flows that repeat one step: a subclass says what the step is made of.
+
+    Parameters
+    ----------
+    n_layers : int, default=8
+        Steps.
+    elementwise : str, Elementwise or class, optional
+        The map inside the layers; None is the model's own, or a spline for a single column.
+    {flow_parameters}
+    {shared_parameters}
+    """
+
+    n_layers: int = parameter(8, integer(1))
+    elementwise: Any = parameter(None)
+
+    @abstractmethod
+    def _build_step(
+        self, index: int, event_shape: tuple[int, ...], options: dict[str, Any]
+    ) -> list[Transform]:
+        """Build one step; `options` are those of couplings and autoregressive layers alike."""
+
+    def _build_layers(
+        self, event_shape: tuple[int, ...], context_shape: tuple[int, ...] | None
+    ) -> list[Transform]:
+        options = {
+            "elementwise": self.elementwise,
+            "hidden_sizes": self.hidden_sizes,
+            "context_shape": context_shape,
+        }
+        steps = [self._build_step(i, event_shape, options) for i in range(self.n_layers)]
+        return [layer for step in steps for layer in step]
 
 
 def own_copy(spec: Any) -> Any:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import inspect
-import textwrap
 
-_PLACE = "{shared_parameters}"
+_FLOW = """\
+base : str, Density or class, default="normal"
+    Distribution of the latents: "normal", "logistic", "uniform", "student_t", "mixture".
+hidden_sizes : tuple of int, default=(64, 64)
+    Widths of the hidden layers of each conditioner network."""
 
 _SHARED = """\
 support : "real", "positive", "unit", (low, high), list or dict, default="real"
@@ -39,11 +42,15 @@ verbose : int, default=0
     1 shows a progress bar with nats of training and validation and the time left."""
 
 
+_TEXTS = {"{flow_parameters}": _FLOW, "{shared_parameters}": _SHARED}
+
+
 def fill_in_shared_parameters(cls: type) -> None:
-    """Replace the mark ``{shared_parameters}`` in a class's docstring."""
-    doc = vars(cls).get("__doc__")
-    if not doc or _PLACE not in doc:
+    """Replace the marks ``{flow_parameters}`` and ``{shared_parameters}`` in a docstring."""
+    doc = vars(cls).get("__doc__") or ""
+    if not any(mark in doc for mark in _TEXTS):
         return
-    indent = next(line for line in doc.splitlines() if _PLACE in line).split(_PLACE)[0]
-    text = textwrap.indent(_SHARED, indent)[len(indent) :]
-    cls.__doc__ = inspect.cleandoc(doc.replace(_PLACE, text))
+    lines = []
+    for line in inspect.cleandoc(doc).splitlines():
+        lines.append(_TEXTS.get(line.strip(), line))
+    cls.__doc__ = "\n".join(lines)

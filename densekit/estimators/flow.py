@@ -27,12 +27,9 @@ class FlowEstimator(BaseFlowEstimator):
     ----------
     layers : sequence of str, (str, dict), Transform or class
         Each a name of ``densekit.available("transforms")``, a name with its options, a class or an
-        instance (which is copied). The default is a masked autoregressive flow of four layers.
-    base : str, Density or class, default="normal"
-        Distribution of the latents: "normal", "logistic", "uniform", "student_t", "mixture".
-    hidden_sizes : tuple of int, default=(64, 64)
-        Widths of the hidden layers of each conditioner network, where a layer's options do not
-        say otherwise.
+        instance (which is copied). A layer's own options go before the estimator's `hidden_sizes`.
+        The default is a masked autoregressive flow of four layers.
+    {flow_parameters}
     {shared_parameters}
 
     Examples

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from densekit.estimators.base_flow import BaseFlowEstimator
+from densekit.estimators.base_flow import StackedFlowEstimator
 from densekit.estimators.parameters import integer, parameter
 from densekit.transforms import ActNorm, Coupling, Linear, Transform
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class GlowEstimator(BaseFlowEstimator):
+class GlowEstimator(StackedFlowEstimator):
     """Glow (Kingma 2018) for tables: steps of ActNorm, invertible linear map and affine coupling.
 
     The linear map is LU-parameterised and mixes all columns before each coupling. Scoring and
@@ -23,10 +23,7 @@ class GlowEstimator(BaseFlowEstimator):
         Steps.
     elementwise : str, Elementwise or class, optional
         The map inside the couplings; None is "affine", or "spline" for a single column.
-    base : str, Density or class, default="normal"
-        Distribution of the latents: "normal", "logistic", "uniform", "student_t", "mixture".
-    hidden_sizes : tuple of int, default=(64, 64)
-        Widths of the hidden layers of each conditioner network.
+    {flow_parameters}
     {shared_parameters}
 
     Examples
@@ -39,18 +36,8 @@ class GlowEstimator(BaseFlowEstimator):
     """
 
     n_layers: int = parameter(8, integer(1))
-    elementwise: Any = parameter(None)
 
-    def _build_layers(
-        self, event_shape: tuple[int, ...], context_shape: tuple[int, ...] | None
+    def _build_step(
+        self, index: int, event_shape: tuple[int, ...], options: dict[str, Any]
     ) -> list[Transform]:
-        layers: list[Transform] = []
-        for _ in range(self.n_layers):
-            coupling = Coupling(
-                event_shape,
-                elementwise=self.elementwise,
-                hidden_sizes=self.hidden_sizes,
-                context_shape=context_shape,
-            )
-            layers += [ActNorm(event_shape), Linear(event_shape), coupling]
-        return layers
+        return [ActNorm(event_shape), Linear(event_shape), Coupling(event_shape, **options)]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from densekit.estimators.base_flow import BaseFlowEstimator
+from densekit.estimators.base_flow import StackedFlowEstimator
 from densekit.estimators.parameters import integer, parameter
 from densekit.transforms import ActNorm, Autoregressive, Transform
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class MAFEstimator(BaseFlowEstimator):
+class MAFEstimator(StackedFlowEstimator):
     """Masked autoregressive flow (Papamakarios 2017).
 
     Layers in which every column is mapped by what the columns before it say, in an order that is
@@ -24,10 +24,7 @@ class MAFEstimator(BaseFlowEstimator):
         Autoregressive layers, the paper's smaller choice.
     elementwise : str, Elementwise or class, optional
         The map of a column; None is "affine", or "spline" for a single column.
-    base : str, Density or class, default="normal"
-        Distribution of the latents: "normal", "logistic", "uniform", "student_t", "mixture".
-    hidden_sizes : tuple of int, default=(64, 64)
-        Widths of the hidden layers of each conditioner network.
+    {flow_parameters}
     {shared_parameters}
 
     Examples
@@ -40,19 +37,9 @@ class MAFEstimator(BaseFlowEstimator):
     """
 
     n_layers: int = parameter(5, integer(1))
-    elementwise: Any = parameter(None)
 
-    def _build_layers(
-        self, event_shape: tuple[int, ...], context_shape: tuple[int, ...] | None
+    def _build_step(
+        self, index: int, event_shape: tuple[int, ...], options: dict[str, Any]
     ) -> list[Transform]:
-        layers: list[Transform] = []
-        for i in range(self.n_layers):
-            autoregressive = Autoregressive(
-                event_shape,
-                elementwise=self.elementwise,
-                order=("natural", "reversed")[i % 2],
-                hidden_sizes=self.hidden_sizes,
-                context_shape=context_shape,
-            )
-            layers += [ActNorm(event_shape), autoregressive]
-        return layers
+        order = ("natural", "reversed")[index % 2]
+        return [ActNorm(event_shape), Autoregressive(event_shape, order=order, **options)]

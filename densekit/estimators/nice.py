@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from densekit.elementwise import Shift
-from densekit.estimators.base_flow import BaseFlowEstimator
+from densekit.estimators.base_flow import StackedFlowEstimator
 from densekit.estimators.parameters import integer, parameter
 from densekit.transforms import Coupling, Scale, Transform
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class NICEEstimator(BaseFlowEstimator):
+class NICEEstimator(StackedFlowEstimator):
     """Non-linear independent components estimation (Dinh 2014).
 
     Additive couplings with alternating masks, which preserve volume, and one learned scale for
@@ -41,23 +41,16 @@ class NICEEstimator(BaseFlowEstimator):
     """
 
     n_layers: int = parameter(6, integer(1))
-    elementwise: Any = parameter(None)
     base: Any = parameter("logistic")
 
     def _build_layers(
         self, event_shape: tuple[int, ...], context_shape: tuple[int, ...] | None
     ) -> list[Transform]:
-        elementwise = self.elementwise
-        if elementwise is None and event_shape != (1,):
-            elementwise = Shift
-        couplings = [
-            Coupling(
-                event_shape,
-                elementwise=elementwise,
-                mask=("even", "odd")[i % 2],
-                hidden_sizes=self.hidden_sizes,
-                context_shape=context_shape,
-            )
-            for i in range(self.n_layers)
-        ]
-        return [*couplings, Scale(event_shape)]
+        return [*super()._build_layers(event_shape, context_shape), Scale(event_shape)]
+
+    def _build_step(
+        self, index: int, event_shape: tuple[int, ...], options: dict[str, Any]
+    ) -> list[Transform]:
+        if options["elementwise"] is None and event_shape != (1,):
+            options = options | {"elementwise": Shift}
+        return [Coupling(event_shape, mask=("even", "odd")[index % 2], **options)]

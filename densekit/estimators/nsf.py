@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from densekit.elementwise import Spline
-from densekit.estimators.base_flow import BaseFlowEstimator
+from densekit.estimators.base_flow import StackedFlowEstimator
 from densekit.estimators.parameters import boolean, integer, number, parameter
 from densekit.transforms import ActNorm, Autoregressive, Coupling, Linear, Transform
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class NSFEstimator(BaseFlowEstimator):
+class NSFEstimator(StackedFlowEstimator):
     """Neural spline flow (Durkan 2019): rational-quadratic splines in place of affine maps.
 
     The most expressive flow here, and a good first choice for tables.
@@ -21,6 +21,8 @@ class NSFEstimator(BaseFlowEstimator):
     ----------
     n_layers : int, default=3
         Spline layers.
+    elementwise : str, Elementwise or class, optional
+        The map of a column; None is a rational-quadratic spline of `n_bins` in `bound`.
     n_bins : int, default=8
         Bins of each spline.
     bound : float, default=5.0
@@ -29,10 +31,7 @@ class NSFEstimator(BaseFlowEstimator):
     autoregressive : bool, default=True
         True is RQ-NSF (AR): scoring costs one network pass, a sample about one pass in arithmetic
         but in many small steps. False is RQ-NSF (C), couplings behind linear maps: one pass each.
-    base : str, Density or class, default="normal"
-        Distribution of the latents: "normal", "logistic", "uniform", "student_t", "mixture".
-    hidden_sizes : tuple of int, default=(64, 64)
-        Widths of the hidden layers of each conditioner network.
+    {flow_parameters}
     {shared_parameters}
 
     Examples
@@ -49,21 +48,12 @@ class NSFEstimator(BaseFlowEstimator):
     bound: float = parameter(5.0, number(0.0))
     autoregressive: bool = parameter(True, boolean)
 
-    def _build_layers(
-        self, event_shape: tuple[int, ...], context_shape: tuple[int, ...] | None
+    def _build_step(
+        self, index: int, event_shape: tuple[int, ...], options: dict[str, Any]
     ) -> list[Transform]:
-        spline = Spline(n_bins=self.n_bins, bound=self.bound)
-        layers: list[Transform] = []
-        for i in range(self.n_layers):
-            options: dict[str, Any] = {
-                "elementwise": spline,
-                "hidden_sizes": self.hidden_sizes,
-                "context_shape": context_shape,
-            }
-            layers.append(ActNorm(event_shape))
-            if self.autoregressive:
-                order = ("natural", "reversed")[i % 2]
-                layers.append(Autoregressive(event_shape, order=order, **options))
-            else:
-                layers += [Linear(event_shape), Coupling(event_shape, **options)]
-        return layers
+        if options["elementwise"] is None:
+            options = options | {"elementwise": Spline(n_bins=self.n_bins, bound=self.bound)}
+        if not self.autoregressive:
+            return [ActNorm(event_shape), Linear(event_shape), Coupling(event_shape, **options)]
+        order = ("natural", "reversed")[index % 2]
+        return [ActNorm(event_shape), Autoregressive(event_shape, order=order, **options)]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from densekit.estimators.base_flow import BaseFlowEstimator
+from densekit.estimators.base_flow import StackedFlowEstimator
 from densekit.estimators.parameters import integer, parameter
 from densekit.transforms import ActNorm, Coupling, Transform
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class RealNVPEstimator(BaseFlowEstimator):
+class RealNVPEstimator(StackedFlowEstimator):
     """Real-valued non-volume-preserving flow (Dinh 2016).
 
     Affine couplings with alternating masks, each behind a normalisation of the columns that does
@@ -23,10 +23,7 @@ class RealNVPEstimator(BaseFlowEstimator):
         Couplings.
     elementwise : str, Elementwise or class, optional
         The map inside the couplings; None is "affine", or "spline" for a single column.
-    base : str, Density or class, default="normal"
-        Distribution of the latents: "normal", "logistic", "uniform", "student_t", "mixture".
-    hidden_sizes : tuple of int, default=(64, 64)
-        Widths of the hidden layers of each conditioner network.
+    {flow_parameters}
     {shared_parameters}
 
     Examples
@@ -39,19 +36,9 @@ class RealNVPEstimator(BaseFlowEstimator):
     """
 
     n_layers: int = parameter(8, integer(1))
-    elementwise: Any = parameter(None)
 
-    def _build_layers(
-        self, event_shape: tuple[int, ...], context_shape: tuple[int, ...] | None
+    def _build_step(
+        self, index: int, event_shape: tuple[int, ...], options: dict[str, Any]
     ) -> list[Transform]:
-        layers: list[Transform] = []
-        for i in range(self.n_layers):
-            coupling = Coupling(
-                event_shape,
-                elementwise=self.elementwise,
-                mask=("even", "odd")[i % 2],
-                hidden_sizes=self.hidden_sizes,
-                context_shape=context_shape,
-            )
-            layers += [ActNorm(event_shape), coupling]
-        return layers
+        mask = ("even", "odd")[index % 2]
+        return [ActNorm(event_shape), Coupling(event_shape, mask=mask, **options)]
