@@ -89,6 +89,39 @@ class Float32LogDet(Scaled):
         return z, torch.zeros(len(x)) + log_det.float()
 
 
+class RoundedLogDet(Scaled):
+    def forward(self, x, context=None):
+        z, log_det = super().forward(x)
+        return z, log_det.float().to(x.dtype)
+
+
+class DetachedLogDet(Scaled):
+    def forward(self, x, context=None):
+        z, log_det = super().forward(x)
+        return z, log_det.detach()
+
+
+class BatchNormInTraining(Scaled):
+    def forward(self, x, context=None):
+        if self.training and len(x):
+            x = x - x.mean(0)
+        return super().forward(x)
+
+
+class ContextInPlace(Scaled):
+    def __init__(self):
+        super().__init__((3,), context_shape=(3,))
+
+    def forward(self, x, context=None):
+        z, log_det = super().forward(x + context)
+        context *= 0.5
+        return z, log_det
+
+    def inverse(self, z, context=None):
+        x, log_det = super().inverse(z)
+        return x - 2 * context, log_det
+
+
 class InPlace(Scaled):
     def forward(self, x, context=None):
         with torch.no_grad():
@@ -201,6 +234,10 @@ TRANSFORM_MUTANTS = {
     ScalarLogDet: "check_shapes",
     KeepdimLogDet: "check_shapes",
     Float32LogDet: "check_dtype_is_kept",
+    RoundedLogDet: "check_log_det_is_that_of_autograd",
+    DetachedLogDet: "check_gradients_are_those_of_differences",
+    BatchNormInTraining: "check_rows_are_independent",
+    ContextInPlace: "check_input_is_unchanged",
     InPlace: "check_input_is_unchanged",
     BatchMeanSubtracted: "check_rows_are_independent",
     UnusedParameter: "check_every_parameter_gets_a_gradient",

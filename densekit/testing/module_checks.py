@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 
 from densekit.testing import tools
-from densekit.testing.cases import Case, TransformCase
+from densekit.testing.cases import Case
 from densekit.transforms.base import Transform
+
+DIFFERENCE = 1e-6  # of the finite differences that gradients are compared with
 
 
 def outputs(module: object, x: Tensor, context: Tensor | None) -> dict[str, Tensor]:
@@ -31,17 +33,21 @@ def check_dtype_is_kept(case: Case) -> None:
 
 
 def check_rows_are_independent(case: Case) -> None:
-    """What comes out for a row depends on that row only, not on its neighbours in the batch."""
+    """What comes out for a row depends on that row only, in training mode as well."""
+    for is_training in (False, True):
+        module = tools.build_module(case).train(is_training)
+        x, context = _inputs(case, module)
+        others, _ = _inputs(case, module, seed=5)
+        mixed = torch.cat([x[:2], others[2:]])
+        first, changed = (_seeded_outputs(module, rows, context) for rows in (x, mixed))
+        for name, value in first.items():
+            law = f"{name} of a row depends on the other rows"
+            tools.require_close(changed[name][:2], value[:2], case, law)
     module = tools.build_module(case)
-    x, context = _inputs(case, module)
-    others, _ = _inputs(case, module, seed=5)
-    mixed = torch.cat([x[:2], others[2:]])
-    alone = None if context is None else context[:1]
+    alone = outputs(module, x[:1], None if context is None else context[:1])
     for name, value in outputs(module, x, context).items():
-        changed = outputs(module, mixed, context)[name]
-        law = f"{name} of a row depends on the other rows"
-        tools.require_close(changed[:2], value[:2], case, law)
-        tools.require_close(outputs(module, x[:1], alone)[name], value[:1], case, law)
+        law = f"{name} of a row alone is another than beside others"
+        tools.require_close(alone[name], value[:1], case, law)
 
 
 def check_empty_and_single_batches(case: Case) -> None:
@@ -58,9 +64,12 @@ def check_input_is_unchanged(case: Case) -> None:
     """No method changes its input in place."""
     module = tools.build_module(case)
     x, context = _inputs(case, module)
-    before = x.clone()
+    before, context_before = x.clone(), None if context is None else context.clone()
     found = outputs(module, x, context)
     tools.require(torch.equal(x, before), case, "the input x was changed in place")
+    if context is not None and context_before is not None:
+        is_same = torch.equal(context, context_before)
+        tools.require(is_same, case, "the context was changed in place")
     if isinstance(module, Transform):
         z = found["z"].detach().clone()
         before = z.clone()
@@ -96,6 +105,40 @@ def check_every_parameter_gets_a_gradient(case: Case) -> None:
         if gradient is not None:
             law = f"the gradient of {name!r} is not finite"
             tools.require(bool(gradient.isfinite().all()), case, law)
+
+
+def check_gradients_are_those_of_differences(case: Case) -> None:
+    """Along random directions in x and in the parameters, autograd agrees with finite differences.
+
+    So no part of the result is detached from the graph.
+    """
+    module = tools.build_module(case)
+    x, context = _inputs(case, module)
+    is_discrete = getattr(module, "support", "real") == "discrete"
+    leaves = [*module.parameters()] + ([] if is_discrete else [x.requires_grad_()])
+    if not leaves:
+        return
+    source = tools.generator(9)
+    directions = [torch.randn(leaf.shape, generator=source, dtype=torch.float64) for leaf in leaves]
+    for name in ("z", "log_det", "log_prob"):
+        if name not in (found := outputs(module, x, context)):
+            continue
+        total = (found[name] * found[name].detach().cos()).sum()
+        gradients = tuple(torch.zeros(()) for _ in leaves)
+        if total.requires_grad:
+            gradients = torch.autograd.grad(
+                total, leaves, allow_unused=True, materialize_grads=True
+            )
+        along = sum((g * d).sum() for g, d in zip(gradients, directions, strict=True))
+        weight = found[name].detach().cos()
+        ends = []
+        for step in (DIFFERENCE, -DIFFERENCE):
+            _move(leaves, directions, step)
+            ends.append((outputs(module, x, context)[name].detach() * weight).sum())
+            _move(leaves, directions, -step)
+        expected = (ends[0] - ends[1]) / (2 * DIFFERENCE)
+        law = f"the gradient of {name} is not that of finite differences"
+        tools.require_close(torch.as_tensor(along), expected, case, law, 1e-3)
 
 
 def check_state_dict_holds_everything(case: Case) -> None:
@@ -149,6 +192,19 @@ def check_context_matters(case: Case) -> None:
     tools.require(changed, case, "a context is declared, but changes nothing")
 
 
+@torch.no_grad()
+def _move(leaves: list[Tensor], directions: list[Tensor], step: float) -> None:
+    for leaf, direction in zip(leaves, directions, strict=True):
+        leaf.add_(step * direction)
+
+
+def _seeded_outputs(module: object, x: Tensor, context: Tensor | None) -> dict[str, Tensor]:
+    """Outputs under one seed of torch's generator, which dropout in a conditioner may use."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        return outputs(module, x, context)
+
+
 def _inputs(
     case: Case,
     module: object,
@@ -167,10 +223,9 @@ MODULE_CHECKS = [
     check_input_is_unchanged,
     check_evaluation_is_pure,
     check_every_parameter_gets_a_gradient,
+    check_gradients_are_those_of_differences,
     check_state_dict_holds_everything,
     check_constants_are_buffers,
     check_wrong_shape_is_refused,
     check_context_matters,
 ]
-
-__all__ = ["MODULE_CHECKS", "TransformCase", "outputs"]
