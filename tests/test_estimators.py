@@ -156,7 +156,8 @@ def test_every_model_can_be_conditional(name):
     [
         (3, "0 rows"),
         (None, "got no y"),
-        (MOON_LABELS[:-1], "299 rows, but X has 300"),
+        (MOON_LABELS[:-1], "299 rows, expected 300"),
+        (np.array([["a"]] * 300), "labels are 1-D"),
         (MOONS[:, 0], "reshape"),
     ],
 )
@@ -274,6 +275,12 @@ def test_samples_have_the_dtype_of_the_data(dtype):
     X = (100 * MOONS).astype(dtype)
     expected = np.float64 if dtype == "int64" else np.dtype(dtype)
     assert quick().fit(X).sample(3).dtype == expected
+
+
+def test_lists_and_tensors_are_arrays():
+    expected = quick().fit(MOONS).score_samples(MOONS)
+    for X in (MOONS.tolist(), torch.from_numpy(MOONS)):
+        np.testing.assert_array_equal(quick().fit(X).score_samples(X), expected)
 
 
 def test_read_only_memory_maps(tmp_path):

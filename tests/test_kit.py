@@ -225,6 +225,17 @@ class BrokenStatistics(Scaled):
             self.log_scale.fill_(-math.inf)
 
 
+class NotForEmptyBatches(Scaled):
+    """A layer around code that cannot work without rows: the base class answers for it."""
+
+    def forward(self, x, context=None):
+        return super().forward(x.reshape(len(x), -1))
+
+
+def test_layers_need_not_know_of_empty_batches():
+    run_checks(TransformCase("NotForEmptyBatches", NotForEmptyBatches))
+
+
 TRANSFORM_MUTANTS = {
     NegatedLogDet: "check_log_det_is_that_of_autograd",
     ZeroLogDet: "check_log_det_is_that_of_autograd",

@@ -34,7 +34,7 @@ class Columns:
         """Describe an array or a data frame."""
         frame = nw.from_native(X, eager_only=True, pass_through=True)
         if not isinstance(frame, nw.DataFrame):
-            return cls(None, None, (np.dtype(getattr(X, "dtype", np.float64)),))
+            return cls(None, None, (np.asarray(X).dtype,))
         dtypes = tuple(frame[name].to_numpy().dtype for name in frame.columns)
         return cls(tuple(frame.columns), frame.implementation.value, dtypes)
 

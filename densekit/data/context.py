@@ -87,7 +87,7 @@ def check_condition(y: Any, n_rows: int, who: str) -> NDArray[Any]:
     values = np.asarray(y)
     n_given = len(values) if values.ndim else 0
     if n_given != n_rows:
-        raise ContextError(f"{who} got y with {n_given} rows, but X has {n_rows}.")
+        raise ContextError(f"{who} got y with {n_given} rows, expected {n_rows}.")
     return values
 
 
@@ -100,7 +100,12 @@ def fit_context(y: NDArray[Any], weight: NDArray[np.float64], *, who: str) -> La
         A 1-D y holds continuous numbers.
     """
     if y.ndim == 2:
-        values = check_array(y, dtype=np.float64, input_name="y", estimator=who)
+        try:
+            values = check_array(y, dtype=np.float64, input_name="y", estimator=who)
+        except ValueError as error:
+            raise ContextError(
+                f"{who} got a 2-D y, which means finite numbers (labels are 1-D): {error}"
+            ) from None
         scale = values.std(0)
         return Numbers(values.mean(0), np.where(scale > 0, scale, 1.0))
     if y.ndim == 1 and type_of_target(y, input_name="y") == "continuous":

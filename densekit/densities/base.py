@@ -45,7 +45,7 @@ class Density(nn.Module, ABC):
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
-        guard_shapes(cls, "log_prob", "event_shape")
+        guard_shapes(cls, "log_prob", "event_shape", lambda self, x: x.new_empty(0))
 
     @abstractmethod
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:

@@ -22,8 +22,8 @@ class Transform(nn.Module, ABC):
     """Bijection of x ``(batch, *event_shape)`` onto z ``(batch, *output_shape)``.
 
     A layer is built as ``Layer(event_shape, *, context_shape=None, **options)``. The shapes of what
-    `forward` and `inverse` are given are checked here for every subclass, so a layer's own code
-    can trust them.
+    `forward` and `inverse` are given are checked here for every subclass, and batches of no rows
+    are answered here, so a layer's own code can trust what it gets.
 
     Parameters
     ----------
@@ -48,8 +48,8 @@ class Transform(nn.Module, ABC):
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
-        guard_shapes(cls, "forward", "event_shape")
-        guard_shapes(cls, "inverse", "output_shape")
+        guard_shapes(cls, "forward", "event_shape", _no_latents)
+        guard_shapes(cls, "inverse", "output_shape", _no_rows)
 
     @property
     def output_shape(self) -> tuple[int, ...]:
@@ -82,31 +82,43 @@ class Transform(nn.Module, ABC):
         return [TransformCase(cls.__name__, lambda: cls((3,)))]
 
 
-def guard_shapes(cls: type, method: str, side: str) -> None:
+def guard_shapes(cls: type, method: str, side: str, empty: Callable[[Any, Tensor], Any]) -> None:
     """Make a method of `cls` check the shapes of its tensor and its context before it runs.
 
-    `side` names the attribute that holds the shape of a row.
+    Parameters
+    ----------
+    cls : type
+    method : str
+    side : str
+        Name of the attribute that holds the shape of a row.
+    empty : callable (self, rows) -> result
+        Answers a batch of no rows, which many a network cannot.
     """
     original = cls.__dict__.get(method)
     if original is None or getattr(original, "__isabstractmethod__", False):
         return
-    setattr(cls, method, _guarded(original, side))
 
-
-def _guarded(original: Callable[..., Any], side: str) -> Callable[..., Any]:
     @functools.wraps(original)
     def guarded(self: Any, rows: Tensor, context: Tensor | None = None) -> Any:
         expected = getattr(self, side)
         if rows.shape[1:] != expected or rows.ndim == 0:
             raise ShapeError(
-                f"{type(self).__name__}.{original.__name__} got a tensor of shape "
-                f"{tuple(rows.shape)}, expected (batch, {', '.join(map(str, expected))})."
+                f"{type(self).__name__}.{method} got a tensor of shape {tuple(rows.shape)}, "
+                f"expected (batch, {', '.join(map(str, expected))})."
             )
         if self.context_shape is not None:
-            check_context(f"{type(self).__name__}.{original.__name__}", context, self.context_shape)
-        return original(self, rows, context)
+            check_context(f"{type(self).__name__}.{method}", context, self.context_shape)
+        return original(self, rows, context) if len(rows) else empty(self, rows)
 
-    return guarded
+    setattr(cls, method, guarded)
+
+
+def _no_latents(self: Transform, x: Tensor) -> tuple[Tensor, Tensor]:
+    return x.new_empty(0, *self.output_shape), x.new_empty(0)
+
+
+def _no_rows(self: Transform, z: Tensor) -> tuple[Tensor, Tensor]:
+    return z.new_empty(0, *self.event_shape), z.new_empty(0)
 
 
 def check_context(who: str, context: Tensor | None, expected: tuple[int, ...]) -> None:
