@@ -24,7 +24,7 @@ from sklearn.preprocessing import StandardScaler
 from tqdm.auto import tqdm
 
 from densekit import registry
-from densekit.errors import MissingExtraError
+from densekit.errors import MissingExtraError, PictureError
 
 FLOWS = ("maf", "realnvp", "nsf")
 BANDWIDTHS = np.geomspace(0.05, 2.0, 20)
@@ -32,6 +32,7 @@ MAX_COMPONENTS = 10
 COVARIANCES = ("full", "diag")
 N_SAMPLES = 10_000
 N_STRANGEST = 5
+SUFFIXES = (".png", ".pdf", ".svg", ".jpg")
 PAIRS = (
     ("mean radius", "mean texture"),
     ("mean area", "mean smoothness"),
@@ -102,6 +103,11 @@ def run(picture: Path, *, max_epochs: int, random_state: int) -> None:
     """Fit, compare, print and draw."""
     if importlib.util.find_spec("matplotlib") is None:
         raise MissingExtraError("The picture needs matplotlib: pip install 'densekit[plots]'.")
+    if not picture.parent.is_dir() or picture.suffix not in SUFFIXES:
+        raise PictureError(
+            f"--picture got {str(picture)!r}, expected a file in a folder that exists, with one of "
+            f"the endings {', '.join(SUFFIXES)}."
+        )
     data = load_breast_cancer(as_frame=True).data
     train, test = train_test_split(data, test_size=0.2, random_state=random_state)
     console = Console()
@@ -115,12 +121,11 @@ def run(picture: Path, *, max_epochs: int, random_state: int) -> None:
             bar.set_postfix_str(name)
             results.append(_measure(name, fit, test, random_state))
             bar.update()
-        results.sort(key=lambda result: -result.nats)
-        best = next(result for result in results if result.name in FLOWS)
-        bar.set_postfix_str("picture")
-        _draw(test, best, picture)
+    results.sort(key=lambda result: -result.nats)
+    best = next(result for result in results if result.name in FLOWS)
     console.print(_table(results))
     console.print(_strangest(test, best))
+    _draw(test, best, picture)
     console.print(f"Picture of data beside samples of {best.name}: {picture}")
 
 
@@ -159,16 +164,11 @@ def _measure(name: str, fit: Callable[[], Any], test: pd.DataFrame, seed: int) -
     start = time.perf_counter()
     estimator = fit()
     fit_seconds = time.perf_counter() - start
-    scores = _score(estimator, test)
+    scores = np.asarray(estimator.score_samples(test))
     start = time.perf_counter()
     samples = np.asarray(estimator.sample(N_SAMPLES, random_state=seed))
     rate = N_SAMPLES / (time.perf_counter() - start)
     return Result(name, scores, fit_seconds, rate, samples)
-
-
-def _score(estimator: Any, test: pd.DataFrame) -> NDArray[np.float64]:
-    scores: NDArray[np.float64] = estimator.score_samples(test)
-    return scores
 
 
 def _table(results: list[Result]) -> Table:

@@ -45,6 +45,10 @@ class MissingExtraError(DensekitError, ImportError):
     """An optional dependency is needed for what was asked."""
 
 
+class PictureError(DensekitError, ValueError):
+    """A picture cannot be written to the path that was asked for."""
+
+
 class ContractError(DensekitError, AssertionError):
     """A check of the contract kit found a broken law."""
 

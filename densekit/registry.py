@@ -257,7 +257,7 @@ def _check_contract(group: str, target: Any, who: str) -> None:
     contract, cls = _contract(group), owner(target)
     if not (callable(target) and isinstance(cls, type) and issubclass(cls, contract)):
         raise PluginTypeError(
-            f"{who} is a {type(target).__name__}, but the group {group!r} expects a subclass of "
+            f"{who} is {target!r}, but the group {group!r} expects a subclass of "
             f"{contract.__module__}.{contract.__qualname__}, or a class method that builds one."
         )
 

@@ -28,6 +28,13 @@ def test_demo_prints_its_tables_and_writes_its_picture(tmp_path, monkeypatch):
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize("picture", ["no/such/folder/x.png", "x.xyz"])
+def test_demo_refuses_a_bad_path_before_any_work(picture):
+    result = run(app, ["demo", "--picture", picture])
+    assert result.exit_code == 1
+    assert "expected a file in a folder that exists" in result.output.replace("\n", " ")
+
+
 def test_demo_says_which_extra_is_missing(monkeypatch):
     monkeypatch.setattr(demo.importlib.util, "find_spec", lambda name: None)
     result = run(app, ["demo"])

@@ -134,6 +134,7 @@ def test_numbers_condition_the_density():
     assert est.score(X, y) > est.score(X, -y) + 1
     samples = est.sample(3, random_state=0, y=[[-2.0], [0.0], [2.0]])
     assert (np.diff(samples[:, 0]) > 0.5).all()
+    assert est.sample(5, random_state=0, y=[[2.0]])[:, 0].min() > 0
     with pytest.raises(ContextError, match="no marginal exists"):
         est.score_samples(X)
     with pytest.raises(ContextError, match="give `y`"):
@@ -164,6 +165,17 @@ def test_every_model_can_be_conditional(name):
 def test_a_bad_condition_is_refused(y, match):
     with pytest.raises(ContextError, match=match):
         quick(conditional=True).fit(MOONS, y)
+
+
+def test_labels_of_several_types_are_refused():
+    y = np.array(["a", np.nan, None] * 100, dtype=object)
+    with pytest.raises(ValueError, match=r"labels of several types|NaN"):
+        quick(conditional=True).fit(MOONS, y)
+
+
+def test_duplicate_column_names_are_refused():
+    with pytest.raises(ValueError, match="same name"):
+        quick().fit(pd.DataFrame(MOONS, columns=["a", "a"]))
 
 
 def test_labels_that_were_not_fitted_are_refused():
@@ -321,6 +333,49 @@ def test_a_weight_counts_as_repeated_rows(name):
     weighted = quick(name, max_epochs=20).fit(MOONS, sample_weight=weight)
     repeated = quick(name, max_epochs=20).fit(MOONS.repeat(weight, axis=0))
     np.testing.assert_allclose(weighted.score_samples(MOONS), repeated.score_samples(MOONS))
+
+
+@pytest.mark.parametrize("name", ["maf", "nsf", "made"])
+def test_ties_are_not_hidden_from_training(name):
+    X = np.random.default_rng(0).poisson(5, (3000, 1)).astype(float)
+    samples = densekit.make_estimator(name, random_state=0).fit(X).sample(5000, random_state=0)
+    assert samples.std() == pytest.approx(X.std(), rel=0.15)
+
+
+@pytest.mark.parametrize("name", ["maf", "nsf", "realnvp"])
+def test_an_outlier_does_not_crush_the_rest(name):
+    X = np.r_[MOONS, [[1e6, 1e6]]]
+    with_outlier = quick(name, max_epochs=60).fit(X).score(MOONS)
+    assert with_outlier > quick(name, max_epochs=60).fit(MOONS).score(MOONS) - 1
+
+
+@pytest.mark.parametrize(
+    "est",
+    [
+        MADEEstimator(likelihood="bernoulli", dtype="float32", max_epochs=2),
+        FlowEstimator(layers=["logit", "actnorm", "coupling"], dtype="float32", max_epochs=2),
+        FlowEstimator(layers=["standardize", "coupling"], dtype="float32", max_epochs=2),
+    ],
+)
+def test_float32_layers_without_preprocessing(est):
+    X = np.random.default_rng(0).integers(0, 2, (300, 2))
+    if not isinstance(est, MADEEstimator):
+        X = 0.1 + 0.8 * np.random.default_rng(0).random((300, 2))
+    est = est.fit(X)
+    assert np.isfinite(est.score_samples(X)).all()
+    assert est.set_params(warm_start=True).fit(X).sample(3).shape == (3, 2)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rows_without_end_score_no_nan(dtype):
+    est = quick("nsf", dtype=dtype).fit(MOONS)
+    assert not np.isnan(est.score_samples([[1e300, -1e300], [1e30, 1e30]])).any()
+
+
+def test_fit_transform_of_a_conditional_flow():
+    est = quick(conditional=True)
+    latents = est.fit_transform(MOONS, MOON_LABELS)
+    np.testing.assert_array_equal(latents, est.transform(MOONS, MOON_LABELS))
 
 
 def test_weights_move_the_density():

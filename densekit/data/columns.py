@@ -32,11 +32,15 @@ class Columns:
     @classmethod
     def of(cls, X: Any) -> Columns:
         """Describe an array or a data frame."""
-        frame = nw.from_native(X, eager_only=True, pass_through=True)
+        try:
+            frame = nw.from_native(X, eager_only=True, pass_through=True)
+        except nw.exceptions.DuplicateError as error:
+            raise ValueError(f"X has two columns of the same name; rename one: {error}") from None
         if not isinstance(frame, nw.DataFrame):
             return cls(None, None, (np.asarray(X).dtype,))
-        dtypes = tuple(frame[name].to_numpy().dtype for name in frame.columns)
-        return cls(tuple(frame.columns), frame.implementation.value, dtypes)
+        names = tuple(frame.columns)
+        dtypes = tuple(frame[name].to_numpy().dtype for name in names)
+        return cls(names, frame.implementation.value, dtypes)
 
     def restore(self, rows: NDArray[Any], bounds: NDArray[np.float64], *, is_discrete: bool) -> Any:
         """Give rows the container and the number types of the training data.

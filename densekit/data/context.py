@@ -108,11 +108,18 @@ def fit_context(y: NDArray[Any], weight: NDArray[np.float64], *, who: str) -> La
             ) from None
         scale = values.std(0)
         return Numbers(values.mean(0), np.where(scale > 0, scale, 1.0))
-    if y.ndim == 1 and type_of_target(y, input_name="y") == "continuous":
+    try:
+        is_continuous = y.ndim == 1 and type_of_target(y, input_name="y") == "continuous"
+        classes, index = np.unique(column_or_1d(y), return_inverse=True)
+    except TypeError:  # labels of several types, None and NaN among them, have no order
+        raise ContextError(
+            f"{who} got labels of several types as y, such as text and NaN; give each row a label "
+            "of one type."
+        ) from None
+    if is_continuous:
         raise ContextError(
             f"{who} got a 1-D y of continuous numbers, but a 1-D y means class labels; "
             "give y.reshape(-1, 1) to condition on the numbers."
         )
-    classes, index = np.unique(column_or_1d(y), return_inverse=True)
     share = np.bincount(index, weights=weight)
     return Labels(classes, np.log(share / share.sum()))

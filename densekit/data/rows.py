@@ -78,9 +78,10 @@ def merge_duplicates(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64] | None]:
     """Sort rows, and merge equal ones into one that has their weight.
 
-    So a row of weight two means the same as two equal rows, and no row can stand on both sides of
-    a validation split. Tables of more than 100,000 rows are left as they are: there neither
-    matters, and sorting would cost.
+    So a row of weight two means the same as two equal rows, and few rows stand on both sides of a
+    validation split. Where most rows are ties, as in columns of few distinct numbers, that would
+    hide values from training: there the rows are laid out again, each as often as it weighs.
+    Tables of more than 100,000 rows are left as they are: sorting would cost.
     """
     if len(x) > MAX_ROWS_TO_MERGE:
         return x, weight, context
@@ -90,6 +91,11 @@ def merge_duplicates(
     is_new = np.ones(len(table), dtype=bool)
     is_new[1:] = (table[1:] != table[:-1]).any(axis=1)
     table, weight = table[is_new], np.add.reduceat(weight, np.flatnonzero(is_new))
+    n_laid_out = weight.sum()
+    is_counted = bool((weight == np.rint(weight)).all())
+    if is_counted and 2 * len(table) < n_laid_out <= MAX_ROWS_TO_MERGE:
+        table = table.repeat(weight.astype(int), axis=0)
+        weight = np.ones(len(table))
     x, rest = table[:, : x.shape[1]], table[:, x.shape[1] :]
     return x, weight, None if context is None else rest
 

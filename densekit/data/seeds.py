@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,6 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.utils import check_random_state
+
+# Fits in threads take turns with torch's default generator.
+_default_generator_lock = threading.Lock()
 
 
 def make_generator(random_state: Any, device: torch.device | str = "cpu") -> torch.Generator:
@@ -28,7 +32,7 @@ def make_rng(generator: torch.Generator) -> np.random.Generator:
 @contextmanager
 def seeded_initialisation(generator: torch.Generator) -> Iterator[None]:
     """Let modules that are built inside draw their initial weights by a private seed."""
-    with torch.random.fork_rng(devices=[]):
+    with _default_generator_lock, torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(_draw_seed(generator))
         yield
 

@@ -12,7 +12,10 @@ from densekit.data.columns import column_index
 from densekit.errors import SupportError
 
 _NAMED = {"real": (-np.inf, np.inf), "positive": (0.0, np.inf), "unit": (0.0, 1.0)}
-_EXPECTED = "expected 'real', 'positive', 'unit' or (low, high) with low < high"
+_EXPECTED = (
+    "expected 'real', 'positive', 'unit' or (low, high) with low < high, "
+    "inf where there is no bound"
+)
 
 
 def parse_support(
@@ -62,10 +65,11 @@ def check_inside(X: NDArray[np.float64], bounds: NDArray[np.float64], *, who: st
     is_outside = (bounds[0] > X) | (bounds[1] < X)
     if is_outside.any():
         row, column = np.argwhere(is_outside)[0]
+        low, high = bounds[:, column]
         raise SupportError(
-            f"{who} got {X[row, column]!r} in row {row}, column {column}, outside the declared "
-            f"support [{bounds[0, column]}, {bounds[1, column]}] ({is_outside.any(1).sum()} such "
-            "rows); remove these rows or widen `support`."
+            f"{who} got {float(X[row, column])!r} in row {row}, column {column}, outside the "
+            f"declared support [{low}, {high}] ({is_outside.any(1).sum()} such rows); remove these "
+            "rows or widen `support`."
         )
 
 
@@ -75,7 +79,7 @@ def check_levels(X: NDArray[np.float64], levels: Sequence[float], *, who: str) -
     if is_unknown.any():
         row, column = np.argwhere(is_unknown)[0]
         raise SupportError(
-            f"{who} got {X[row, column]!r} in row {row}, column {column}, expected one of "
+            f"{who} got {float(X[row, column])!r} in row {row}, column {column}, expected one of "
             f"{', '.join(f'{level:g}' for level in levels)}."
         )
 

@@ -192,7 +192,7 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
         random_state : int, RandomState or None, default=None
             None draws other rows at every call.
         y : label or array-like, optional
-            With ``conditional=True`` the condition: one label for all rows, or one for each row.
+            With ``conditional=True`` the condition: one for all rows, or one for each row.
             Without it, labels are drawn by their frequency in the training data.
 
         Returns
@@ -246,8 +246,7 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
             preprocessing, core = take_apart(copy.deepcopy(self.density_).to(device))
         else:
             core = self._new_core(x.shape, context, generator, device)
-        if self._levels() is None:
-            x, weight, context = merge_duplicates(x, weight, context)
+        x, weight, context = merge_duplicates(x, weight, context)
         rows = to_tensor(x).to(device)
         if not is_warm:
             preprocessing = self._fit_preprocessing(rows)
@@ -370,10 +369,10 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
         if y is None:
             who = type(self).__name__
             return self._context_.draw(n_samples, seeds.make_rng(generator), who)
-        values = np.asarray(y)
-        return self._encode(
-            np.repeat(values[None], n_samples) if values.ndim == 0 else values, n_samples
-        )
+        values = np.atleast_1d(np.asarray(y))
+        if len(values) == 1:
+            values = np.repeat(values, n_samples, axis=0)
+        return self._encode(values, n_samples)
 
     @classmethod
     def example_cases(cls) -> list[EstimatorCase]:

@@ -69,6 +69,10 @@ class BaseFlowEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Densi
         context = self._encode(y, len(rows)) if self.conditional else None
         return self._evaluate(self._to_latents, rows, context).numpy()
 
+    def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> NDArray[np.float64]:
+        """Fit to X, and map its rows to latents."""
+        return self.fit(X, y, **fit_params).transform(X, y)
+
     def inverse_transform(self, Z: Any, y: Any = None) -> NDArray[np.float64]:
         """Map latents of shape (n_samples, n_features) back to rows in the units of X."""
         check_is_fitted(self)

@@ -76,5 +76,5 @@ class FlowEstimator(BaseFlowEstimator):
         """Options of the estimator that the layer has as well."""
         if isinstance(target, Transform):
             return {}
-        names = inspect.signature(registry.owner(target)).parameters
+        names = inspect.signature(target).parameters
         return {"hidden_sizes": self.hidden_sizes} if "hidden_sizes" in names else {}

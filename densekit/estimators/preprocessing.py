@@ -39,7 +39,7 @@ def fit_preprocessing(
         steps.append(Bounded(event_shape, low=bounds[0].tolist(), high=bounds[1].tolist()))
     if standardize:
         steps.append(Standardize(event_shape))
-    chain = Chain(steps, event_shape=event_shape).double()
+    chain = Chain(steps, event_shape=event_shape).double().to(x.device)
     chain.fit_statistics(x)
     is_constant = _constant_columns(chain)
     if bool(is_constant.any()):
@@ -77,8 +77,6 @@ def preprocess(
 def assemble(preprocessing: Chain, core: Density) -> Density:
     """Put preprocessing and model into one density over rows in the units of X."""
     steps = list(preprocessing.steps)
-    if not steps:
-        return core.eval()
     device = core.anchor.device
     steps.append(Cast(core.event_shape, outer=torch.float64, inner=core.anchor.dtype).to(device))
     if isinstance(core, Flow):
@@ -94,7 +92,8 @@ def take_apart(density: Density) -> tuple[Chain, Density]:
     places = [i for i, step in enumerate(steps) if isinstance(step, Cast)]
     if not places:
         return Chain([], event_shape=density.event_shape), density
-    preprocessing, layers = Chain(steps[: places[0]]), steps[places[0] + 1 :]
+    preprocessing = Chain(steps[: places[0]], event_shape=density.event_shape)
+    layers = steps[places[0] + 1 :]
     return preprocessing, Flow(layers[0], density.base) if layers else density.base
 
 

@@ -116,6 +116,10 @@ def _grid(case: DensityCase, density: object) -> tuple[Tensor, Tensor]:
     else:  # the real line by a logit, which spreads the points far into the tails
         axis = 2 * (u.log() - torch.log1p(-u))
         log_width = math.log(2 / n_points) - u.log() - torch.log1p(-u)
+        if math.isfinite(case.domain[0]):
+            axis, log_width = case.domain[0] + axis.exp(), log_width + axis
+        elif math.isfinite(case.domain[1]):
+            axis, log_width = case.domain[1] - axis.exp(), log_width + axis
     x = torch.cartesian_prod(*[axis] * size).view(-1, *shape)
     log_volume = torch.cartesian_prod(*[log_width] * size).view(-1, size).sum(1)
     return x, log_volume

@@ -44,6 +44,11 @@ def check_rows_are_independent(case: Case) -> None:
             law = f"{name} of a row depends on the other rows"
             tools.require_close(changed[name][:2], value[:2], case, law)
     module = tools.build_module(case)
+    order = torch.arange(len(x)).flip(0)
+    flipped = outputs(module, x[order], None if context is None else context[order])
+    for name, value in outputs(module, x, context).items():
+        law = f"{name} of a row depends on the order of the rows"
+        tools.require_close(flipped[name][order], value, case, law)
     alone = outputs(module, x[:1], None if context is None else context[:1])
     for name, value in outputs(module, x, context).items():
         law = f"{name} of a row alone is another than beside others"

@@ -75,8 +75,13 @@ def draw_x(
         levels = torch.tensor(case.levels, dtype=dtype)
         return levels[torch.randint(len(levels), shape, generator=generator(seed))]
     domain = case.domain if isinstance(case, TransformCase | DensityCase) else (-math.inf, math.inf)
-    if math.isinf(domain[0]) or math.isinf(domain[1]):
-        return 1.5 * torch.randn(shape, generator=generator(seed), dtype=dtype)
+    noise = torch.randn(shape, generator=generator(seed), dtype=dtype)
+    if math.isinf(domain[0]) and math.isinf(domain[1]):
+        return 1.5 * noise
+    if math.isinf(domain[1]):
+        return domain[0] + noise.exp()
+    if math.isinf(domain[0]):
+        return domain[1] - noise.exp()
     u = torch.rand(shape, generator=generator(seed), dtype=dtype)
     return domain[0] + (domain[1] - domain[0]) * u
 

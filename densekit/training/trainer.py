@@ -20,6 +20,7 @@ MAX_GRADIENT_NORM = 5.0
 MAX_ROLLBACKS = 5
 ROLLBACK_FACTOR = 0.3  # of the learning rate, at each rollback
 PLATEAU_FACTOR = 0.5  # of the learning rate, after a third of the patience without progress
+BAR_FORMAT = "{desc} {n_fmt}/{total_fmt} |{bar:5}| {remaining} left{postfix}"
 AVERAGE_DECAY = 0.99  # per step, of the averaged weights that are scored and kept
 
 
@@ -89,17 +90,20 @@ class Trainer:
         density.train()
         try:
             with tqdm(
-                total=self.max_epochs, desc=self.who, unit="epoch", disable=not self.verbose
+                total=self.max_epochs,
+                desc=self.who,
+                bar_format=BAR_FORMAT,
+                disable=not self.verbose,
             ) as bar:
                 while not run.is_done():
                     run.epoch()
-                    bar.set_postfix(run.summary(), refresh=False)
+                    bar.set_postfix_str(run.summary(), refresh=False)
                     bar.update()
         except KeyboardInterrupt:
             run.history.interrupted = True
             warnings.warn(
                 f"{self.who}: training was interrupted in epoch {run.history.n_epochs + 1}; "
-                f"the weights of epoch {run.history.best_epoch} are kept.",
+                f"{run.kept()} are kept.",
                 InterruptedFitWarning,
                 stacklevel=2,
             )
@@ -164,12 +168,17 @@ class _Run:
         if self.history.best_epoch or not is_finite:
             self._set_weights(self._best_weights)
 
-    def summary(self) -> dict[str, str]:
+    def kept(self) -> str:
+        """Which weights `finish` leaves."""
+        epoch = self.history.best_epoch
+        return f"the weights of epoch {epoch}" if epoch else "the weights so far"
+
+    def summary(self) -> str:
         history = self.history
-        shown = {"train": f"{history.train_nats[-1]:.3f}"}
+        shown = f"train {history.train_nats[-1]:.2f}"
         if history.validation_nats:
-            shown["validation"] = f"{history.validation_nats[-1]:.3f}"
-        return shown | {"best": f"{history.monitored[history.best_epoch - 1]:.3f} nats"}
+            shown += f", validation {history.validation_nats[-1]:.2f}"
+        return f"{shown}, best {history.monitored[history.best_epoch - 1]:.2f} nats"
 
     def _pass_over_batches(self) -> float:
         order = torch.randperm(

@@ -13,6 +13,8 @@ from densekit.transforms.base import Transform
 class Cast(Transform):
     """Change of floating-point type; a bijection up to rounding, with a log-det of zero.
 
+    Rows far beyond any number that layers can square are brought back to that limit.
+
     Preprocessing runs in float64, because data may sit far from zero; layers may run in float32.
 
     Parameters
@@ -33,7 +35,8 @@ class Cast(Transform):
         self.register_buffer("inner", torch.empty(0, dtype=inner), persistent=False)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return x.to(self.inner.dtype), x.new_zeros(x.shape[0])
+        limit = torch.finfo(self.inner.dtype).max ** 0.3  # beyond it squares in layers overflow
+        return x.clamp(-limit, limit).to(self.inner.dtype), x.new_zeros(x.shape[0])
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return z.to(self.outer.dtype), z.new_zeros(z.shape[0])

@@ -32,10 +32,12 @@ class Inverse(Transform):
         event_shape: Sequence[int],
         *,
         context_shape: Sequence[int] | None = None,
+        hidden_sizes: Sequence[int] = (64, 64),
         **options: Any,
     ) -> Inverse:
         """Inverse autoregressive layer (Kingma 2016): one network pass from latents to data."""
-        return cls(Autoregressive(event_shape, context_shape=context_shape, **options))
+        options |= {"context_shape": context_shape, "hidden_sizes": hidden_sizes}
+        return cls(Autoregressive(event_shape, **options))
 
     @property
     def output_shape(self) -> tuple[int, ...]:

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from densekit.transforms.base import Transform, check_vector
-
-if TYPE_CHECKING:
-    pass
 
 TAIL = 0.05  # share of a column, on each side, that does not count towards its scale
 _SPREAD_OF_NORMAL = 3.2897072539029444  # distance of a standard normal's 5 % and 95 % quantiles
@@ -41,22 +37,11 @@ class Standardize(Transform):
         self.register_buffer("is_constant", torch.zeros(n_features, dtype=torch.bool))
 
     def fit_statistics(self, x: Tensor) -> None:
-        low, high = x.amin(0), x.amax(0)
-        rows = x[:: max(1, len(x) // MAX_ROWS_FOR_QUANTILES)]
-        ordered = rows.sort(0).values
-        lower = _quantile(ordered, TAIL)
-        upper = _quantile(ordered, 1 - TAIL)
-        scale = (upper - lower) / _SPREAD_OF_NORMAL
-        loc = torch.minimum(torch.maximum(rows, lower), upper).mean(0)
-        rounding = 16 * torch.finfo(x.dtype).eps * torch.maximum(low.abs(), high.abs())
-        is_flat = upper - lower <= rounding
-        scale = torch.where(is_flat, x.std(0, correction=0), scale)
-        loc = torch.where(is_flat, x.mean(0), loc)
-        is_constant = high - low <= rounding
-        scale = torch.where(is_constant, CONSTANT_FLOOR * high.abs().clamp_min(1), scale)
+        loc, scale, is_constant = _location_and_scale(x)
+        floor = CONSTANT_FLOOR * x.abs().amax(0).clamp_min(1)
         self.is_constant.copy_(is_constant)
-        self.loc.copy_(torch.where(is_constant, high, loc))
-        self.scale.copy_(scale)
+        self.loc.copy_(torch.where(is_constant, x[0], loc))
+        self.scale.copy_(torch.where(is_constant, floor, scale))
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return (x - self.loc) / self.scale, -self.scale.log().sum().expand(x.shape[0])
@@ -94,10 +79,9 @@ class ActNorm(Transform):
 
     @torch.no_grad()
     def fit_statistics(self, x: Tensor) -> None:
-        deviation = x.std(0, correction=0)
-        floor = CONSTANT_FLOOR  # a constant column stays finite
-        self.shift.copy_(-x.mean(0))
-        self.log_scale.copy_(-deviation.clamp_min(floor).log())
+        loc, scale, _ = _location_and_scale(x)
+        self.shift.copy_(-loc)
+        self.log_scale.copy_(-scale.clamp_min(CONSTANT_FLOOR).log())  # finite for a constant column
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return (x + self.shift) * self.log_scale.exp(), self.log_scale.sum().expand(x.shape[0])
@@ -105,6 +89,21 @@ class ActNorm(Transform):
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         x = z * torch.exp(-self.log_scale) - self.shift
         return x, -self.log_scale.sum().expand(z.shape[0])
+
+
+def _location_and_scale(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Robust location and scale of each column, and whether it is constant."""
+    rows = x[:: max(1, len(x) // MAX_ROWS_FOR_QUANTILES)]
+    ordered = rows.sort(0).values
+    lower, upper = _quantile(ordered, TAIL), _quantile(ordered, 1 - TAIL)
+    scale = (upper - lower) / _SPREAD_OF_NORMAL
+    loc = torch.minimum(torch.maximum(rows, lower), upper).mean(0)
+    rounding = 16 * torch.finfo(x.dtype).eps
+    is_flat = upper - lower <= rounding * torch.maximum(lower.abs(), upper.abs())
+    scale = torch.where(is_flat, x.std(0, correction=0), scale)
+    loc = torch.where(is_flat, x.mean(0), loc)
+    is_constant = x.amax(0) - x.amin(0) <= rounding * x.abs().amax(0)
+    return loc, scale, is_constant
 
 
 def _quantile(ordered: Tensor, share: float) -> Tensor:
