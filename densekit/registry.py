@@ -11,6 +11,7 @@ import difflib
 import functools
 import importlib
 import os
+import re
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -227,7 +228,12 @@ def _is_allowed(distribution: str) -> bool:
     allowed = os.environ.get(ALLOW_LIST_VARIABLE)
     if allowed is None or distribution == OWN_DISTRIBUTION:
         return True
-    return distribution in [name.strip() for name in allowed.split(",")]
+    return _normalized(distribution) in [_normalized(name) for name in allowed.split(",")]
+
+
+def _normalized(distribution: str) -> str:
+    """A distribution's name as PEP 503 compares it."""
+    return re.sub(r"[-_.]+", "-", distribution.strip()).lower()
 
 
 @functools.cache

@@ -236,7 +236,40 @@ def test_layers_need_not_know_of_empty_batches():
     run_checks(TransformCase("NotForEmptyBatches", NotForEmptyBatches))
 
 
+class FirstContextForAll(Scaled):
+    def __init__(self):
+        super().__init__((3,), context_shape=(3,))
+
+    def forward(self, x, context=None):
+        return super().forward(x + context[:1])
+
+    def inverse(self, z, context=None):
+        x, log_det = super().inverse(z)
+        return x - context[:1], log_det
+
+
+class WrongWithoutGradients(Scaled):
+    def inverse(self, z, context=None):
+        x, log_det = super().inverse(z)
+        return (x if torch.is_grad_enabled() else x + 0.01), log_det
+
+
+class SeedsTorch(Scaled):
+    def forward(self, x, context=None):
+        torch.manual_seed(0)
+        return super().forward(x)
+
+
+class ChangesTheTrainingRows(Scaled):
+    def fit_statistics(self, x):
+        x += 1
+
+
 TRANSFORM_MUTANTS = {
+    FirstContextForAll: "check_rows_are_independent",
+    WrongWithoutGradients: "check_evaluation_is_pure",
+    SeedsTorch: "check_evaluation_is_pure",
+    ChangesTheTrainingRows: "check_statistics_keep_the_bijection",
     NegatedLogDet: "check_log_det_is_that_of_autograd",
     ZeroLogDet: "check_log_det_is_that_of_autograd",
     DoubledLogDet: "check_log_det_is_that_of_autograd",
@@ -288,7 +321,16 @@ class JumpsAtItsEdge(Spline):
         return super().inverse(torch.where(z >= self.bound + 0.1, z - 0.1, z), params)
 
 
+class FirstParametersForAll(Affine):
+    def forward(self, x, params):
+        return super().forward(x, params[:1])
+
+    def inverse(self, z, params):
+        return super().inverse(z, params[:1])
+
+
 ELEMENTWISE_MUTANTS = {
+    FirstParametersForAll: "check_elements_are_independent",
     DecreasingMap: "check_monotone",
     WrongSlope: "check_slope_is_the_derivative",
     JumpsAtItsEdge: "check_continuous",

@@ -138,7 +138,7 @@ for name in ("not_a_map", "a_function"):
 
 
 @pytest.mark.parametrize(
-    ("allowed", "seen"), [("none", False), ("densekit-example,other", True), ("other", False)]
+    ("allowed", "seen"), [("none", False), ("densekit_example, other", True), ("other", False)]
 )
 def test_the_allow_list_restricts_plugins(environment, allowed, seen):
     code = "import densekit; print(densekit.available('bases'))"

@@ -64,12 +64,13 @@ def _sample_type(dtype: np.dtype[Any], is_discrete: bool) -> np.dtype[Any]:
 
 
 def _narrow(rows: NDArray[Any], bounds: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[Any]:
-    narrow = rows.astype(dtype)
     if dtype.kind != "f" or dtype == np.float64:
-        return narrow
-    low, high = bounds.astype(dtype)
+        return rows.astype(dtype)
+    limit = np.finfo(dtype).max
+    low, high = np.clip(bounds, -limit, limit).astype(dtype)
     low = np.where(low < bounds[0], np.nextafter(low, dtype.type(np.inf)), low)
     high = np.where(high > bounds[1], np.nextafter(high, dtype.type(-np.inf)), high)
+    narrow = np.clip(rows, -limit, limit).astype(dtype)
     return np.clip(narrow, low, high).astype(dtype)
 
 

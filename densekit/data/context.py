@@ -106,8 +106,9 @@ def fit_context(y: NDArray[Any], weight: NDArray[np.float64], *, who: str) -> La
             raise ContextError(
                 f"{who} got a 2-D y, which means finite numbers (labels are 1-D): {error}"
             ) from None
-        scale = values.std(0)
-        return Numbers(values.mean(0), np.where(scale > 0, scale, 1.0))
+        loc = np.average(values, axis=0, weights=weight)
+        scale = np.sqrt(np.average((values - loc) ** 2, axis=0, weights=weight))
+        return Numbers(loc, np.where(scale > 0, scale, 1.0))
     try:
         is_continuous = y.ndim == 1 and type_of_target(y, input_name="y") == "continuous"
         classes, index = np.unique(column_or_1d(y), return_inverse=True)

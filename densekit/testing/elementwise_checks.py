@@ -20,6 +20,21 @@ def _params(elementwise: Elementwise, n_values: int, dtype: torch.dtype = torch.
     return noise.expand(-1, n_values, -1).to(dtype)
 
 
+def check_elements_are_independent(case: ElementwiseCase) -> None:
+    """Each element is mapped by its own parameters, whatever stands beside it."""
+    elementwise = case.build()
+    source = tools.generator()
+    x = torch.randn(N_MAPS, 3, generator=source, dtype=torch.float64)
+    params = torch.randn(N_MAPS, 3, elementwise.n_params, generator=source, dtype=torch.float64)
+    for direction in (elementwise.forward, elementwise.inverse):
+        together = direction(x, params)
+        for row in range(N_MAPS):
+            alone = direction(x[row : row + 1], params[row : row + 1])
+            for one, all_ in zip(alone, together, strict=True):
+                law = "an element's result depends on the elements beside it"
+                tools.require_close(one[0], all_[row], case, law)
+
+
 def check_shapes_and_dtypes(case: ElementwiseCase) -> None:
     """z and log_slope have the shape and the dtype of x, in both directions."""
     elementwise = case.build()
@@ -97,6 +112,7 @@ def check_gradients_are_finite(case: ElementwiseCase) -> None:
 
 ELEMENTWISE_CHECKS = [
     check_shapes_and_dtypes,
+    check_elements_are_independent,
     check_monotone,
     check_slope_is_the_derivative,
     check_round_trip,

@@ -87,9 +87,18 @@ def check_evaluation_is_pure(case: Case) -> None:
     module = tools.build_module(case)
     x, context = _inputs(case, module)
     before = {key: value.clone() for key, value in module.state_dict().items()}
-    first, second = outputs(module, x, context), outputs(module, x, context)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(12345)
+        state = torch.get_rng_state()
+        first, second = outputs(module, x, context), outputs(module, x, context)
+        is_left_alone = torch.equal(state, torch.get_rng_state())
+    tools.require(is_left_alone, case, "a call moves torch's global generator")
+    with torch.no_grad():
+        without_gradients = outputs(module, x, context)
     for name, value in first.items():
         tools.require_close(second[name], value, case, f"two calls give another {name}", 0.0)
+        law = f"{name} is another without gradients"
+        tools.require_close(without_gradients[name], value, case, law)
     for key, value in module.state_dict().items():
         tools.require(torch.equal(value, before[key]), case, f"a call changed the state {key!r}")
 
