@@ -210,6 +210,23 @@ def check_beats_one_gaussian(case: EstimatorCase) -> None:
     tools.require(ours > gaussian, case, law)
 
 
+def check_scores_integrate_to_one(case: EstimatorCase) -> None:
+    """exp(score_samples) integrates to one over the plane, and samples are distributed alike."""
+    if case.levels is not None:
+        return
+    estimator = _fitted(case)
+    axis = np.linspace(-6, 7, 261)
+    grid = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
+    mass = np.exp(estimator.score_samples(grid)) * (axis[1] - axis[0]) ** 2
+    law = f"the density integrates to {mass.sum():.4g}"
+    tools.require(abs(mass.sum() - 1) < 0.05, case, law)
+    samples = estimator.sample(5000, random_state=0)
+    for wave in (np.sin, np.cos):
+        gap = np.abs(wave(samples).mean(0) - mass @ wave(grid)).max()
+        law = f"samples do not agree with score_samples: a mean is off by {gap:.3g}"
+        tools.require(gap < 0.1, case, law)
+
+
 def check_masses_sum_to_one(case: EstimatorCase) -> None:
     """The masses of all rows of discrete levels sum to one."""
     if case.levels is None:
@@ -246,5 +263,6 @@ ESTIMATOR_CHECKS = [
     check_constant_column,
     check_one_column,
     check_beats_one_gaussian,
+    check_scores_integrate_to_one,
     check_masses_sum_to_one,
 ]
