@@ -21,7 +21,7 @@ def main() -> None:
 
 @app.command("speed")
 def run_speed(
-    repeats: Annotated[int, typer.Option(min=1, help="Interleaved repeats of each cell.")] = 9,
+    repeats: Annotated[int, typer.Option(min=1, help="Interleaved repeats of each cell.")] = 5,
     batch: Annotated[int, typer.Option(min=1, help="Rows of a batch.")] = 4096,
     threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 1,
     dimensions: Annotated[list[int] | None, typer.Option(help="Numbers of columns.")] = None,

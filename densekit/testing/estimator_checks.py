@@ -33,7 +33,7 @@ _MORE_FOR_TRANSFORMERS = [
 
 
 def _data(case: EstimatorCase, seed: int = 0) -> NDArray[Any]:
-    """Two moons, or for discrete data rows of three levels that depend on each other."""
+    """Two moons, or for discrete data rows of its levels that depend on each other."""
     moons, _ = make_moons(N_ROWS, noise=0.08, random_state=seed)
     if case.levels is None:
         return np.asarray(moons)
