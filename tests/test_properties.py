@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.preprocessing import StandardScaler
 
@@ -28,9 +28,6 @@ from densekit.transforms import (
     Permutation,
     Standardize,
 )
-
-settings.register_profile("densekit", max_examples=40, deadline=None)
-settings.load_profile("densekit")
 
 dimensions = st.integers(1, 9)
 seeds = st.integers(0, 2**20)
@@ -114,12 +111,14 @@ def test_outputs_depend_on_earlier_features_only(data, n_features, hidden_sizes,
     order = data.draw(st.permutations(range(n_features)))
     layer = Autoregressive((n_features,), order=order, hidden_sizes=hidden_sizes).double()
     tools.shake(layer, seed)
-    x = torch.randn(n_features, dtype=torch.float64)
-    jacobian = torch.autograd.functional.jacobian(lambda row: layer(row[None])[0][0], x)
-    sorted_jacobian = jacobian[order][:, order]
+    x = 2 * torch.randn(64, n_features, generator=tools.generator(seed), dtype=torch.float64)
+    jacobian = torch.func.vmap(torch.func.jacrev(lambda row: layer(row[None])[0][0]))(x)
+    sorted_jacobian = jacobian[:, order][:, :, order]
     assert torch.equal(sorted_jacobian, sorted_jacobian.tril())
     if min(hidden_sizes, default=99) >= 2 * n_features:
-        assert (sorted_jacobian.tril() != 0).sum() == n_features * (n_features + 1) // 2
+        # At one row a hard tanh may stand still and hide what a unit depends on.
+        is_used = (sorted_jacobian != 0).any(0)
+        assert torch.equal(is_used, torch.ones_like(is_used).tril())
 
 
 @given(
