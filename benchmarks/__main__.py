@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import typer
 
 from benchmarks import report, speed
@@ -22,15 +21,13 @@ def main() -> None:
 @app.command("speed")
 def run_speed(
     repeats: Annotated[int, typer.Option(min=1, help="Interleaved repeats of each cell.")] = 5,
-    batch: Annotated[int, typer.Option(min=1, help="Rows of a batch.")] = 4096,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 1,
-    dimensions: Annotated[list[int] | None, typer.Option(help="Numbers of columns.")] = None,
+    threads: Annotated[list[int] | None, typer.Option(help="Threads of torch: 1 and 2.")] = None,
+    dimensions: Annotated[list[int] | None, typer.Option(help="Columns: 6, 43 and 63.")] = None,
     out: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("speed.json"),
     page: Annotated[Path | None, typer.Option(help="Markdown page to write.")] = None,
 ) -> None:
-    """Scoring and sampling: ms a batch, and as a multiple of the bare matrix products."""
-    torch.set_num_threads(threads)
-    result = speed.measure(tuple(dimensions or (6, 43, 63)), batch, repeats)
+    """Scoring, sampling and training steps: ms, and multiples of the bare matrix products."""
+    result = speed.measure(tuple(dimensions or (6, 43, 63)), tuple(threads or (1, 2)), repeats)
     out.write_text(json.dumps(result, indent=1))
     text = report.speed_page(result)
     print(text)

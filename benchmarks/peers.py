@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from benchmarks.speed import Architecture
+import torch
 
-Contender = tuple[Callable[[Any], object], Callable[[int], object]]  # score(x), sample(n)
+from benchmarks.architectures import HIDDEN, N_BINS, Architecture, Contender
 
 
 def zuko(architecture: Architecture, n_features: int) -> Contender:
@@ -17,19 +16,64 @@ def zuko(architecture: Architecture, n_features: int) -> Contender:
     from zuko import flows
     from zuko.transforms import MonotonicRQSTransform
 
-    from benchmarks.speed import HIDDEN, N_BINS
-
     build = flows.MAF if architecture.is_autoregressive else flows.NICE
     options: dict[str, Any] = {}
     if architecture.is_spline:
         options["univariate"] = MonotonicRQSTransform
         options["shapes"] = [(N_BINS,), (N_BINS,), (N_BINS - 1,)]
     flow = build(n_features, transforms=architecture.n_layers, hidden_features=HIDDEN, **options)
-    flow.eval()
-    return lambda x: flow().log_prob(x), lambda n: flow().sample((n,))
+    return Contender(flow, lambda x: flow().log_prob(x), lambda n: flow().sample((n,)), _adam(flow))
 
 
-_PEERS: dict[str, Callable[[Architecture, int], Contender]] = {"zuko": zuko}
+def nflows(architecture: Architecture, n_features: int) -> Contender:
+    """nflows' flow; its autoregressive conditioners are residual nets without residual blocks."""
+    from nflows import transforms
+    from nflows.distributions import StandardNormal
+    from nflows.flows import Flow
+
+    layers = [
+        _nflows_layer(architecture, n_features, i, transforms) for i in range(architecture.n_layers)
+    ]
+    flow = Flow(transforms.CompositeTransform(layers), StandardNormal([n_features]))
+    return Contender(flow, flow.log_prob, flow.sample, _adam(flow))
+
+
+def _nflows_layer(architecture: Architecture, n_features: int, i: int, transforms: Any) -> Any:
+    from nflows.nn.nets import MLP
+
+    spline: dict[str, Any] = {"num_bins": N_BINS, "tails": "linear", "tail_bound": 5.0}
+    if architecture.is_autoregressive:
+        options: dict[str, Any] = {"features": n_features, "hidden_features": HIDDEN[0]}
+        options |= {"num_blocks": len(HIDDEN) - 1, "use_residual_blocks": False}
+        if architecture.is_spline:
+            kind = transforms.MaskedPiecewiseRationalQuadraticAutoregressiveTransform
+            return kind(**options, **spline)
+        return transforms.MaskedAffineAutoregressiveTransform(**options)
+    mask = torch.ones(n_features)
+    mask[: n_features // 2] = -1
+    mask = mask if i % 2 else -mask
+
+    def conditioner(n_inputs: int, n_outputs: int) -> Any:
+        return MLP([n_inputs], [n_outputs], list(HIDDEN))
+
+    if architecture.is_spline:
+        kind = transforms.PiecewiseRationalQuadraticCouplingTransform
+        return kind(mask, conditioner, **spline)
+    return transforms.AffineCouplingTransform(mask, conditioner)
+
+
+def _adam(flow: Any) -> Callable[[Any], None]:
+    """A training step as the peer's users write it."""
+    optimiser = torch.optim.Adam(flow.parameters(), lr=1e-3)
+
+    def after_backward(_: Any) -> None:
+        optimiser.step()
+        optimiser.zero_grad()
+
+    return after_backward
+
+
+_PEERS: dict[str, Callable[[Architecture, int], Contender]] = {"zuko": zuko, "nflows": nflows}
 
 
 def available() -> dict[str, Callable[[Architecture, int], Contender]]:

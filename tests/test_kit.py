@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from densekit import kernels
 from densekit.densities import MADE, Normal
 from densekit.densities.likelihoods import Bernoulli
 from densekit.elementwise import Affine, Spline
@@ -265,7 +266,22 @@ class ChangesTheTrainingRows(Scaled):
         x += 1
 
 
+class FastPathDrifts(Scaled):
+    """Right in itself on either path, but not the same map on both."""
+
+    def _moved(self, x):
+        return self.shift + 1e-3 * kernels.is_usable(x)
+
+    def forward(self, x, context=None):
+        z, log_det = super().forward(x)
+        return z - self.shift + self._moved(x), log_det
+
+    def inverse(self, z, context=None):
+        return super().inverse(z + self.shift - self._moved(z))
+
+
 TRANSFORM_MUTANTS = {
+    FastPathDrifts: "check_fast_path_is_the_plain_one",
     FirstContextForAll: "check_rows_are_independent",
     WrongWithoutGradients: "check_evaluation_is_pure",
     SeedsTorch: "check_evaluation_is_pure",

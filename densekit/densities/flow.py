@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,6 +14,9 @@ from densekit.transforms.base import Transform
 
 if TYPE_CHECKING:
     from densekit.testing.cases import DensityCase
+
+
+MAX_ROWS_AT_ONCE = 2048  # what layers hold of so many rows stays in a processor's cache
 
 
 class Flow(Density):
@@ -42,6 +46,9 @@ class Flow(Density):
         self.anchor = base.anchor.new_empty(0)
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        return _in_parts(self._log_prob, x, context)
+
+    def _log_prob(self, x: Tensor, context: Tensor | None) -> Tensor:
         z, log_det = self.transform(x, context)
         return self.base.log_prob(z, context) + log_det
 
@@ -60,8 +67,7 @@ class Flow(Density):
     ) -> Tensor:
         self._check_sample_context(context)
         z = self.base.sample(n_samples, context, generator=generator)
-        x, _ = self.transform.inverse(z, context)
-        return x
+        return _in_parts(lambda z, context: self.transform.inverse(z, context)[0], z, context)
 
     @classmethod
     def example_cases(cls) -> list[DensityCase]:
@@ -82,3 +88,14 @@ class Flow(Density):
                 lambda: cls(Autoregressive((1,), context_shape=(2,)), Normal((1,))),
             ),
         ]
+
+
+def _in_parts(
+    function: Callable[[Tensor, Tensor | None], Tensor], rows: Tensor, context: Tensor | None
+) -> Tensor:
+    """Apply a function part by part, unless autograd is to record all of it."""
+    if torch.is_grad_enabled() or len(rows) <= MAX_ROWS_AT_ONCE:
+        return function(rows, context)
+    starts = range(0, len(rows), MAX_ROWS_AT_ONCE)
+    parts = [slice(start, start + MAX_ROWS_AT_ONCE) for start in starts]
+    return torch.cat([function(rows[p], None if context is None else context[p]) for p in parts])

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from densekit import kernels
 from densekit.elementwise.base import Elementwise
 from densekit.errors import ParameterError
 
@@ -57,9 +58,11 @@ class Spline(Elementwise):
         self.n_params = 3 * n_bins - 1
 
     def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
+        if kernels.is_usable(x, params):
+            found: tuple[Tensor, Tensor] = kernels.SplineKernel.apply(x, params, self._shape)
+            return found
         inside = x.clamp(-self.bound, self.bound)
-        knots_x, knots_z, slopes = self._knots(params)
-        bin_ = _select(inside, knots_x, knots_x, knots_z, slopes)
+        bin_ = self._bin(inside, params, axis=0)
         # Clipped before the algebra, so that no branch computes a NaN that a gradient could carry.
         position = ((inside - bin_.left) / bin_.width).clamp(0, 1)
         share, log_slope = _rational_quadratic(position, bin_)
@@ -68,9 +71,10 @@ class Spline(Elementwise):
         return z, log_slope.masked_fill(is_outside, 0.0)
 
     def inverse(self, z: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
+        if not torch.is_grad_enabled() and kernels.is_usable(z, params):
+            return kernels.invert_spline(z, params, self._shape)
         inside = z.clamp(-self.bound, self.bound)
-        knots_x, knots_z, slopes = self._knots(params)
-        bin_ = _select(inside, knots_z, knots_x, knots_z, slopes)
+        bin_ = self._bin(inside, params, axis=1)
         share = ((inside - bin_.bottom) / bin_.height).clamp(0, 1)
         position = _solve(share, bin_)
         _, log_slope = _rational_quadratic(position, bin_)
@@ -78,23 +82,28 @@ class Spline(Elementwise):
         x = torch.where(is_outside, z, bin_.left + bin_.width * position)
         return x, -log_slope.masked_fill(is_outside, 0.0)
 
-    def _knots(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Knots and slopes of shape (n_bins + 1, ...): bins first, which is the fast layout."""
-        raw = params.movedim(-1, 0)
-        knots_x = self._edges(raw[: self.n_bins])
-        knots_z = self._edges(raw[self.n_bins : 2 * self.n_bins])
-        slopes = F.softplus(raw[2 * self.n_bins :] + _UNIT_SLOPE) + MIN_SLOPE
-        return knots_x, knots_z, F.pad(slopes, (0, 0) * (slopes.ndim - 1) + (1, 1), value=1.0)
+    @property
+    def _shape(self) -> kernels.SplineShape:
+        return kernels.SplineShape(self.n_bins, self.bound, MIN_BIN, MIN_SLOPE, _UNIT_SLOPE)
 
-    def _edges(self, raw: Tensor) -> Tensor:
-        exp = torch.exp(raw - raw.amax(0, keepdim=True))
-        share = MIN_BIN + (1 - MIN_BIN * self.n_bins) * exp / exp.sum(0, keepdim=True)
-        inner = share[:-1].cumsum(0) * (2 * self.bound) - self.bound
-        return F.pad(
-            F.pad(inner, (0, 0) * (inner.ndim - 1) + (1, 0), value=-self.bound),
-            (0, 0) * (inner.ndim - 1) + (0, 1),
-            value=self.bound,
+    def _bin(self, value: Tensor, params: Tensor, axis: int) -> _Bin:
+        """Pick each element's bin by its place among the knots of x (axis 0) or of z (axis 1)."""
+        raw = params.movedim(-1, 0)  # bins first, which is the fast layout
+        widths, heights = (
+            self._sizes(part) for part in (raw[: self.n_bins], raw[self.n_bins : 2 * self.n_bins])
         )
+        lefts, bottoms = (sizes.cumsum(0) - sizes - self.bound for sizes in (widths, heights))
+        searched = (lefts, bottoms)[axis][1:]
+        index = (value >= searched).sum(0, keepdim=True)
+        slopes = F.softplus(raw[2 * self.n_bins :] + _UNIT_SLOPE) + MIN_SLOPE
+        slopes = F.pad(slopes, (0, 0) * (slopes.ndim - 1) + (1, 1), value=1.0)
+        tables = (lefts, widths, bottoms, heights, slopes[:-1], slopes[1:])
+        return _Bin(*(table.gather(0, index)[0] for table in tables))
+
+    def _sizes(self, raw: Tensor) -> Tensor:
+        """Widths or heights of the bins, which fill the box."""
+        share = MIN_BIN + (1 - MIN_BIN * self.n_bins) * raw.softmax(0)
+        return 2 * self.bound * share
 
     @classmethod
     def example_cases(cls) -> list[ElementwiseCase]:
@@ -108,17 +117,6 @@ class Spline(Elementwise):
                 edges=(-2.0, 2.0),
             ),
         ]
-
-
-def _select(
-    value: Tensor, searched: Tensor, knots_x: Tensor, knots_z: Tensor, slopes: Tensor
-) -> _Bin:
-    """Pick each element's bin by its place among the inner knots of `searched`."""
-    index = (value >= searched[1:-1]).sum(0, keepdim=True)
-    left, right = knots_x.gather(0, index)[0], knots_x.gather(0, index + 1)[0]
-    bottom, top = knots_z.gather(0, index)[0], knots_z.gather(0, index + 1)[0]
-    slope_left, slope_right = slopes.gather(0, index)[0], slopes.gather(0, index + 1)[0]
-    return _Bin(left, right - left, bottom, top - bottom, slope_left, slope_right)
 
 
 def _rational_quadratic(position: Tensor, bin_: _Bin) -> tuple[Tensor, Tensor]:

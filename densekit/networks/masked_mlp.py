@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from densekit.errors import ParameterError
+from densekit.kernels import perceptron
 
 
 class MaskedLinear(nn.Linear):
@@ -25,16 +27,9 @@ class MaskedLinear(nn.Linear):
             fan_in = self.mask.sum(1, keepdim=True).clamp_min(1)
             self.weight.mul_((mask.shape[1] / fan_in).sqrt())
 
-    @property
-    def masked_weight(self) -> Tensor:
-        return self.weight * self.mask
-
     def weight_and_bias(self) -> tuple[Tensor, Tensor]:
         """The masked weight, and the bias as a column for products with features in rows."""
-        return self.masked_weight, self.bias[:, None]
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.masked_weight, self.bias)
+        return self.weight * self.mask, self.bias[:, None]
 
 
 class MaskedMLP(nn.Module):
@@ -87,11 +82,21 @@ class MaskedMLP(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Map (batch, n_features) to parameters of shape (batch, n_features, n_params)."""
-        h = x if context is None else torch.cat([x, context.to(x.dtype)], 1)
-        for layer in self.hidden:
-            h = F.hardtanh(layer(h))
-        # Parameter-major outputs: all values of one parameter lie side by side in memory.
-        return self.output(h).view(-1, self.n_params, self.n_features).movedim(1, -1)
+        rows = x.T.contiguous()
+        if context is not None:
+            rows = torch.cat([rows, context.to(x.dtype).T])
+        layers = self._layers
+        outputs = perceptron(
+            rows,
+            [layer.weight for layer in layers],
+            [layer.bias for layer in layers],
+            [layer.mask for layer in layers],
+        )
+        return outputs.view(self.n_params, self.n_features, -1).permute(2, 1, 0)
+
+    @property
+    def _layers(self) -> list[MaskedLinear]:
+        return cast("list[MaskedLinear]", [*self.hidden, self.output])
 
     def solve(
         self, step: Callable[[int, Tensor], Tensor], n_rows: int, context: Tensor | None = None
@@ -133,8 +138,7 @@ class MaskedMLP(nn.Module):
 
         The output layer's come feature by feature: (n_features, n_params, n_inputs).
         """
-        linear = [*self.hidden, self.output]
-        layers: list[tuple[Tensor, Tensor]] = [layer.weight_and_bias() for layer in linear]
+        layers = [layer.weight_and_bias() for layer in self._layers]
         weight, bias = layers[0]
         if context is not None:
             bias = torch.addmm(bias, weight[:, self.n_features :], context.to(weight.dtype).T)

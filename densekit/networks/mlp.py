@@ -1,9 +1,12 @@
 """The plain conditioner."""
 
 import itertools
+from typing import cast
 
 import torch
 from torch import Tensor, nn
+
+from densekit.kernels import perceptron
 
 
 class MLP(nn.Module):
@@ -24,16 +27,15 @@ class MLP(nn.Module):
         super().__init__()
         self.n_inputs = n_inputs
         widths = [n_inputs, *hidden_sizes] if n_inputs else []
-        layers: list[nn.Module] = []
-        for fan_in, fan_out in itertools.pairwise(widths):
-            layers += [nn.Linear(fan_in, fan_out), nn.Hardtanh()]
-        self.body = nn.Sequential(*layers)
+        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
         self.bias = nn.Parameter(torch.zeros(n_outputs))
         if n_inputs:
             self.weight = nn.Parameter(torch.zeros(n_outputs, widths[-1]))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (batch, n_inputs) to (batch, n_outputs)."""
+        """Map (n_inputs, batch) to (n_outputs, batch): features come first, which is fastest."""
         if not self.n_inputs:
-            return self.bias.expand(x.shape[0], -1)
-        return nn.functional.linear(self.body(x), self.weight, self.bias)
+            return self.bias[:, None].expand(-1, x.shape[1])
+        hidden = cast("list[nn.Linear]", list(self.hidden))
+        weights = [*(layer.weight for layer in hidden), self.weight]
+        return perceptron(x, weights, [*(layer.bias for layer in hidden), self.bias])

@@ -5,10 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from densekit import kernels
 from densekit.testing import tools
 from densekit.testing.cases import Case
 from densekit.transforms.base import Transform
 
+FAST_EXACT, FAST_ROUGH = 1e-10, 1e-4  # what kernels must reach in float64 and in float32
+N_ROWS_FOR_KERNELS = 64
 DIFFERENCE = 1e-6  # of the finite differences that gradients are compared with
 
 
@@ -155,6 +158,19 @@ def check_gradients_are_those_of_differences(case: Case) -> None:
         tools.require_close(torch.as_tensor(along), expected, case, law, 1e-3)
 
 
+def check_fast_path_is_the_plain_one(case: Case) -> None:
+    """Kernels and ordinary operations give the same results and gradients, up to rounding."""
+    for dtype, tolerance in ((torch.float64, FAST_EXACT), (torch.float32, FAST_ROUGH)):
+        module = tools.build_module(case, dtype)
+        x, context = _inputs(case, module, n_rows=N_ROWS_FOR_KERNELS, dtype=dtype)
+        fast = _results_and_gradients(module, x, context)
+        with kernels.plain():
+            expected = _results_and_gradients(module, x, context)
+        for name, value in expected.items():
+            law = f"{name} of the fast path is not that of the plain one ({dtype})"
+            tools.require_close(fast[name], value, case, law, tolerance)
+
+
 def check_state_dict_holds_everything(case: Case) -> None:
     """A second object gives the same results after it loaded the first one's state_dict."""
     module, other = tools.build_module(case, seed=0), tools.build_module(case, seed=11)
@@ -206,6 +222,25 @@ def check_context_matters(case: Case) -> None:
     tools.require(changed, case, "a context is declared, but changes nothing")
 
 
+def _results_and_gradients(module: object, x: Tensor, context: Tensor | None) -> dict[str, Tensor]:
+    """Outputs without gradients, and the gradients of a mixture of the main ones."""
+    with torch.no_grad():
+        found = outputs(module, x, context)
+    leaves = dict(module.named_parameters())  # type: ignore[attr-defined]
+    if not leaves:
+        return found
+    recorded = outputs(module, x, context)
+    main = [recorded[name] for name in ("z", "log_det", "log_prob") if name in recorded]
+    # A fixed weight for each number, so that gradients of neighbours do not cancel.
+    weights = [torch.linspace(-1, 2, value.numel()).view_as(value) for value in main]
+    total = torch.stack([(v * w.to(v)).mean() for v, w in zip(main, weights, strict=True)]).sum()
+    gradients = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
+    for name, gradient in zip(leaves, gradients, strict=True):
+        if gradient is not None:
+            found[f"the gradient of {name!r}"] = gradient
+    return found
+
+
 @torch.no_grad()
 def _move(leaves: list[Tensor], directions: list[Tensor], step: float) -> None:
     for leaf, direction in zip(leaves, directions, strict=True):
@@ -238,6 +273,7 @@ MODULE_CHECKS = [
     check_evaluation_is_pure,
     check_every_parameter_gets_a_gradient,
     check_gradients_are_those_of_differences,
+    check_fast_path_is_the_plain_one,
     check_state_dict_holds_everything,
     check_constants_are_buffers,
     check_wrong_shape_is_refused,

@@ -15,6 +15,7 @@ from densekit.data.rows import Rows, in_chunks
 from densekit.densities.base import Density
 from densekit.errors import DivergenceError, InterruptedFitWarning
 from densekit.training.history import History
+from densekit.training.weights import Weights
 
 MAX_GRADIENT_NORM = 5.0
 MAX_ROLLBACKS = 5
@@ -126,7 +127,7 @@ class _Run:
         self.options, self.density = trainer, density
         self.train, self.validation, self.generator = train, validation, generator
         self.history = History()
-        self._parameters: list[Tensor] = [p for p in density.parameters() if p.requires_grad]
+        self._weights = Weights(p for p in density.parameters() if p.requires_grad)
         self._batch_size = _batch_size(trainer.batch_size, len(train))
         self._train_offset = train.offset
         self._validation_offset = 0.0 if validation is None else validation.offset
@@ -134,12 +135,12 @@ class _Run:
         self._rate = trainer.learning_rate
         self._since_best = 0
         self._best_score = -math.inf
-        self._best_weights = self._copy_weights()
+        self._best_weights = self._weights.copy()
         self._start_from_here()
 
     def is_done(self) -> bool:
         return (
-            not self._parameters
+            not len(self._weights)
             or self.history.n_epochs >= self.options.max_epochs
             or self._since_best >= self.options.n_iter_no_change
         )
@@ -164,9 +165,9 @@ class _Run:
 
     def finish(self) -> None:
         """Restore the best weights; before the first epoch's end the present ones are the best."""
-        is_finite = all(bool(p.isfinite().all()) for p in self._parameters)
-        if self.history.best_epoch or not is_finite:
-            self._set_weights(self._best_weights)
+        if self.history.best_epoch or not self._weights.vector.isfinite().all():
+            self._weights.set(self._best_weights)
+        self._weights.release()
 
     def kept(self) -> str:
         """Which weights `finish` leaves."""
@@ -193,30 +194,30 @@ class _Run:
         """Take one gradient step; return the batch's mean nats before it."""
         batch = self.train.take(index)
         nats = (self.density.log_prob(batch.x, batch.context) * batch.weight).mean()
-        self._optimiser.zero_grad()
+        gradient = self._weights.gradient.zero_()
         (-nats).backward()
-        norm = torch.nn.utils.clip_grad_norm_(self._parameters, MAX_GRADIENT_NORM)
-        value = nats.item()
-        if not (math.isfinite(value) and math.isfinite(norm.item())):
-            raise _NonFiniteError(f"the mean was {value} nats, the gradient's norm {norm.item()}")
+        value, norm = nats.item(), gradient.norm().item()
+        if not (math.isfinite(value) and math.isfinite(norm)):
+            raise _NonFiniteError(f"the mean was {value} nats, the gradient's norm {norm}")
+        if norm > MAX_GRADIENT_NORM:
+            gradient.mul_(MAX_GRADIENT_NORM / norm)
         self._optimiser.step()
         self._n_steps += 1
         # The average starts short, so that it does not remember the initial weights.
         share = max(1 - AVERAGE_DECAY, 10 / (10 + self._n_steps))
-        with torch.no_grad():
-            torch._foreach_lerp_(self._average, self._parameters, share)
+        self._average.lerp_(self._weights.vector, share)
         return value
 
     def _score_validation(self) -> float | None:
         """Mean validation nats of the averaged weights."""
         if self.validation is None:
             return None
-        rows, present = self.validation, self._copy_weights()
-        self._set_weights(self._average)
+        rows, present = self.validation, self._weights.copy()
+        self._weights.set(self._average)
         self.density.eval()
         scores = in_chunks(self.density.log_prob, rows.x, rows.context).double()
         self.density.train()
-        self._set_weights(present)
+        self._weights.set(present)
         weight = rows.weight.double()
         mean = float((scores * weight).sum() / weight.sum())
         if not math.isfinite(mean):
@@ -232,7 +233,7 @@ class _Run:
                 self._set_rate(self._rate * PLATEAU_FACTOR)
         if score > self._best_score:
             self._best_score = score
-            self._best_weights = [weight.clone() for weight in self._average]
+            self._best_weights = self._average.clone()
             self.history.best_epoch = self.history.n_epochs
 
     def _roll_back(self, error: _NonFiniteError) -> None:
@@ -244,29 +245,21 @@ class _Run:
                 f"learning rates; start with less than learning_rate={self.options.learning_rate} "
                 "and look for extreme values in X."
             )
-        self._set_weights(self._best_weights)
+        self._weights.set(self._best_weights)
         self._rate *= ROLLBACK_FACTOR
         self._start_from_here()
 
     def _start_from_here(self) -> None:
         """Begin optimiser and average anew at the present weights."""
         self._n_steps = 0
-        self._average = self._copy_weights()
-        if self._parameters:
-            self._optimiser = torch.optim.Adam(self._parameters, lr=self._rate, fused=True)
+        self._average = self._weights.copy()
+        if len(self._weights):
+            self._optimiser = torch.optim.Adam([self._weights.vector], lr=self._rate, fused=True)
 
     def _set_rate(self, rate: float) -> None:
         self._rate = rate
         for group in self._optimiser.param_groups:
             group["lr"] = rate
-
-    def _copy_weights(self) -> list[Tensor]:
-        return [parameter.detach().clone() for parameter in self._parameters]
-
-    @torch.no_grad()
-    def _set_weights(self, weights: list[Tensor]) -> None:
-        for parameter, weight in zip(self._parameters, weights, strict=True):
-            parameter.copy_(weight)
 
 
 def _batch_size(batch_size: int | str, n_rows: int) -> int:

@@ -54,6 +54,9 @@ class Coupling(Transform):
         self.register_buffer("kept", is_kept.nonzero()[:, 0])
         self.register_buffer("moved", (~is_kept).nonzero()[:, 0])
         self.register_buffer("restore", torch.argsort(torch.cat([self.kept, self.moved])))
+        # Where either part stands in one piece before the other, they are split without a copy.
+        self._moves_first = is_kept.tolist() == sorted(is_kept.tolist())
+        self._moves_last = is_kept.tolist() == sorted(is_kept.tolist(), reverse=True)
         self.elementwise = build_elementwise(elementwise, event_shape)
         n_context = 0 if self.context_shape is None else math.prod(self.context_shape)
         self.network = MLP(
@@ -69,16 +72,25 @@ class Coupling(Transform):
         return self._map(z, context, self.elementwise.inverse)
 
     def _map(self, x: Tensor, context: Tensor | None, direction: Any) -> tuple[Tensor, Tensor]:
-        kept, moved = x[:, self.kept], x[:, self.moved]
-        moved, log_slope = direction(moved, self._params(kept, context))
-        return torch.cat([kept, moved], 1)[:, self.restore], log_slope.sum(1)
+        rows = x.T.contiguous()  # features first, as kernels want them
+        n_kept, n_moved = len(self.kept), len(self.moved)
+        if self._moves_first:
+            moved, kept = rows.split([n_moved, n_kept])
+        elif self._moves_last:
+            kept, moved = rows.split([n_kept, n_moved])
+        else:
+            kept, moved = rows[self.kept], rows[self.moved]
+        mapped, log_slope = direction(moved.T, self._params(kept, context))
+        rows = torch.cat([mapped.T, kept] if self._moves_first else [kept, mapped.T])
+        if not (self._moves_first or self._moves_last):
+            rows = rows[self.restore]
+        return rows.T, log_slope.sum(1)
 
     def _params(self, kept: Tensor, context: Tensor | None) -> Tensor:
         if self.context_shape is not None and context is not None:
-            kept = torch.cat([kept, context.flatten(1).to(kept.dtype)], 1)
-        # Parameter-major outputs: all values of one parameter lie side by side in memory.
-        shape = (-1, self.elementwise.n_params, len(self.moved))
-        return self.network(kept).view(shape).movedim(1, -1)
+            kept = torch.cat([kept, context.flatten(1).to(kept.dtype).T])
+        outputs = self.network(kept)
+        return outputs.view(self.elementwise.n_params, len(self.moved), -1).permute(2, 1, 0)
 
     @classmethod
     def example_cases(cls) -> list[TransformCase]:

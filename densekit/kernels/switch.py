@@ -1,0 +1,45 @@
+"""Whether the fast path may be taken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import torch
+from torch import Tensor
+
+_is_plain: ContextVar[bool] = ContextVar("densekit_plain", default=False)
+
+
+@contextmanager
+def plain() -> Iterator[None]:
+    """Take the plain path inside this context: ordinary operations that autograd records.
+
+    It is slower and gives the same numbers up to rounding. Derivatives of derivatives need it.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from densekit import kernels
+    >>> from densekit.transforms import Coupling
+    >>> x = torch.zeros(1, 2, requires_grad=True)
+    >>> with kernels.plain():
+    ...     z, log_det = Coupling((2,))(x)
+    """
+    token = _is_plain.set(True)
+    try:
+        yield
+    finally:
+        _is_plain.reset(token)
+
+
+def is_usable(*tensors: Tensor) -> bool:
+    """Whether kernels can take these tensors: real, and outside torch.func and forward-mode AD."""
+    return not (
+        _is_plain.get()
+        or torch._C._are_functorch_transforms_active()
+        or torch.autograd.forward_ad._current_level >= 0
+        or any(t.dtype not in (torch.float32, torch.float64) for t in tensors)
+        or len({t.dtype for t in tensors}) > 1
+    )
