@@ -12,7 +12,9 @@ from torch import Tensor
 
 MAX_ROWS_TO_MERGE = 100_000
 MIN_ROWS_TO_SPLIT = 10
-MIN_BATCH = 16  # below this, kernels for thin matrices would round a row's score differently
+# Products of thin matrices, and sums over less than four vectors of 16 numbers, round differently:
+# batches are filled up to a multiple of this, so that a row's score is its own.
+MIN_BATCH = 64
 
 
 @dataclass

@@ -10,7 +10,7 @@ from torch import Tensor
 
 MIN_WORK = 2**19  # multiplications from which oneDNN's start-up is paid back
 # oneDNN and BLAS add up in the same order where neither splits the sum, so that a row's score is
-# the same beside few rows and beside many. Longer sums go to one of them, thin results to the other.
+# the same beside few rows and beside many. Longer sums always go to oneDNN, thin results to BLAS.
 MAX_SHARED_SUM = 128
 MIN_ONEDNN_ROWS = 4
 

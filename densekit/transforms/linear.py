@@ -33,12 +33,12 @@ class Linear(Transform):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         lower, upper = self._factors()
-        z = (x @ upper.T) @ lower.T
-        return z[:, self.permutation], self.log_scale.sum().expand(x.shape[0])
+        rows = lower @ (upper @ x.T.contiguous())  # features first, as other layers leave them
+        return rows[self.permutation].T, self.log_scale.sum().expand(x.shape[0])
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         lower, upper = self._factors()
-        columns = z[:, self.inverse_permutation].T
+        columns = z.T[self.inverse_permutation]
         columns = torch.linalg.solve_triangular(lower, columns, upper=False, unitriangular=True)
         columns = torch.linalg.solve_triangular(upper, columns, upper=True)
         return columns.T, -self.log_scale.sum().expand(z.shape[0])

@@ -62,10 +62,10 @@ class Permutation(Transform):
         return cls(event_shape, permutation=torch.randperm(n_features).tolist())
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return x[:, self.permutation], x.new_zeros(x.shape[0])
+        return x.T[self.permutation].T, x.new_zeros(x.shape[0])
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return z[:, self.inverse_permutation], z.new_zeros(z.shape[0])
+        return z.T[self.inverse_permutation].T, z.new_zeros(z.shape[0])
 
     @classmethod
     def example_cases(cls) -> list[TransformCase]:
