@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -39,8 +40,6 @@ def nflows(architecture: Architecture, n_features: int) -> Contender:
 
 
 def _nflows_layer(architecture: Architecture, n_features: int, i: int, transforms: Any) -> Any:
-    from nflows.nn.nets import MLP
-
     spline: dict[str, Any] = {"num_bins": N_BINS, "tails": "linear", "tail_bound": 5.0}
     if architecture.is_autoregressive:
         options: dict[str, Any] = {"features": n_features, "hidden_features": HIDDEN[0]}
@@ -53,13 +52,25 @@ def _nflows_layer(architecture: Architecture, n_features: int, i: int, transform
     mask[: n_features // 2] = -1
     mask = mask if i % 2 else -mask
 
-    def conditioner(n_inputs: int, n_outputs: int) -> Any:
-        return MLP([n_inputs], [n_outputs], list(HIDDEN))
-
     if architecture.is_spline:
         kind = transforms.PiecewiseRationalQuadraticCouplingTransform
-        return kind(mask, conditioner, **spline)
-    return transforms.AffineCouplingTransform(mask, conditioner)
+        return kind(mask, _Conditioner, **spline)
+    return transforms.AffineCouplingTransform(mask, _Conditioner)
+
+
+class _Conditioner(torch.nn.Sequential):
+    """Perceptron that nflows calls with a context."""
+
+    def __init__(self, n_inputs: int, n_outputs: int):
+        widths = (n_inputs, *HIDDEN)
+        layers: list[torch.nn.Module] = []
+        for a, b in itertools.pairwise(widths):
+            layers += [torch.nn.Linear(a, b), torch.nn.ReLU()]
+        super().__init__(*layers, torch.nn.Linear(HIDDEN[-1], n_outputs))
+
+    def forward(self, x: torch.Tensor, context: object = None) -> torch.Tensor:
+        result: torch.Tensor = super().forward(x)
+        return result
 
 
 def _adam(flow: Any) -> Callable[[Any], None]:
