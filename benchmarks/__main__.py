@@ -1,4 +1,4 @@
-"""``python -m benchmarks speed``: measure, print a table, write JSON and docs/benchmarks.md."""
+"""``python -m benchmarks speed|quality``: measure, print tables, write JSON and a page."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import typer
 
-from benchmarks import report, speed
+from benchmarks import quality, report, speed
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 
@@ -24,15 +25,39 @@ def run_speed(
     threads: Annotated[list[int] | None, typer.Option(help="Threads of torch: 1 and 2.")] = None,
     dimensions: Annotated[list[int] | None, typer.Option(help="Columns: 6, 43 and 63.")] = None,
     out: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("speed.json"),
-    page: Annotated[Path | None, typer.Option(help="Markdown page to write.")] = None,
 ) -> None:
     """Scoring, sampling and training steps: ms, and multiples of the bare matrix products."""
     result = speed.measure(tuple(dimensions or (6, 43, 63)), tuple(threads or (1, 2)), repeats)
     out.write_text(json.dumps(result, indent=1))
-    text = report.speed_page(result)
-    print(text)
-    if page is not None:
-        page.write_text(text)
+    print(report.speed_page(result))
+
+
+@app.command("quality")
+def run_quality(
+    threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 1,
+    out: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("quality.json"),
+) -> None:
+    """Held-out nats and seconds of default fits; POWER too where DENSEKIT_DATA has power.npz."""
+    torch.set_num_threads(threads)
+    result = quality.measure()
+    out.write_text(json.dumps(result, indent=1))
+    print(report.quality_page(result))
+
+
+@app.command("page")
+def write_page(
+    speed_json: Annotated[Path, typer.Option(help="What `speed` wrote.")] = Path("speed.json"),
+    quality_json: Annotated[Path, typer.Option(help="What `quality` wrote.")] = Path(
+        "quality.json"
+    ),
+    out: Annotated[Path, typer.Option(help="Markdown page.")] = Path("docs/benchmarks.md"),
+) -> None:
+    """Make the page of benchmarks from both JSON files."""
+    pages = (
+        report.speed_page(json.loads(speed_json.read_text())),
+        report.quality_page(json.loads(quality_json.read_text())),
+    )
+    out.write_text("# Benchmarks\n\n" + "\n".join(pages))
 
 
 if __name__ == "__main__":

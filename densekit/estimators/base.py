@@ -242,6 +242,7 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
         context = self._fit_context(y, weight, is_warm) if self.conditional else None
         x, weight = x[keep], weight[keep]
         generator = seeds.make_generator(self.random_state, device)
+        self.n_samples_fit_ = len(x)
         if is_warm:
             preprocessing, core = take_apart(copy.deepcopy(self.density_).to(device))
         else:

@@ -19,8 +19,10 @@ from densekit.densities.base import Density
 from densekit.densities.flow import Flow
 from densekit.errors import ShapeError
 from densekit.estimators.base import DensityEstimator
-from densekit.estimators.parameters import integer, parameter, sizes
+from densekit.estimators.parameters import either, integer, one_of, parameter, sizes
 from densekit.transforms import Bounded, Chain, Inverse, Transform
+
+MANY_ROWS = 10_000  # from here on "auto" builds larger models
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -34,7 +36,7 @@ class BaseFlowEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Densi
     """
 
     base: Any = parameter("normal")
-    hidden_sizes: tuple[int, ...] = parameter((64, 64), sizes)
+    hidden_sizes: tuple[int, ...] | str = parameter("auto", either(one_of("auto"), sizes))
 
     @abstractmethod
     def _build_layers(
@@ -86,6 +88,15 @@ class BaseFlowEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Densi
         rows = torch.from_numpy(latents if latents.flags.writeable else latents.copy())
         return self._evaluate(self._from_latents, rows, context).numpy()
 
+    def _hidden_sizes(self) -> tuple[int, ...]:
+        """Widths of the conditioners; "auto" goes by the rows, more of which bear wider layers."""
+        if not isinstance(self.hidden_sizes, str):
+            return self.hidden_sizes
+        return (128, 128) if self._has_many_rows() else (64, 64)
+
+    def _has_many_rows(self) -> bool:
+        return bool(self.n_samples_fit_ >= MANY_ROWS)
+
     @property
     def _n_features_out(self) -> int:
         return int(self.n_features_in_)
@@ -127,7 +138,7 @@ class StackedFlowEstimator(BaseFlowEstimator):
     ) -> list[Transform]:
         options = {
             "elementwise": self.elementwise,
-            "hidden_sizes": self.hidden_sizes,
+            "hidden_sizes": self._hidden_sizes(),
             "context_shape": context_shape,
         }
         steps = [self._build_step(i, event_shape, options) for i in range(self.n_layers)]

@@ -7,8 +7,9 @@ import inspect
 _FLOW = """\
 base : str, Density or class, default="normal"
     Distribution of the latents: "normal", "logistic", "uniform", "student_t", "mixture".
-hidden_sizes : tuple of int, default=(64, 64)
-    Widths of the hidden layers of each conditioner network."""
+hidden_sizes : tuple of int or "auto", default="auto"
+    Widths of the hidden layers of each conditioner network. "auto" is (64, 64), and (128, 128)
+    from 10,000 training rows on, which bear it."""
 
 _SHARED = """\
 support : "real", "positive", "unit", (low, high), list or dict, default="real"

@@ -27,8 +27,9 @@ class NICEEstimator(StackedFlowEstimator):
         The map inside the couplings; None is "shift", or "spline" for a single column.
     base : str, Density or class, default="logistic"
         Distribution of the latents; the logistic has the smoother gradients (section 3.4).
-    hidden_sizes : tuple of int, default=(64, 64)
-        Widths of the hidden layers of each conditioner network.
+    hidden_sizes : tuple of int or "auto", default="auto"
+        Widths of the hidden layers of each conditioner network. "auto" is (64, 64), and (128, 128)
+        from 10,000 training rows on, which bear it.
     {shared_parameters}
 
     Examples

@@ -7,7 +7,14 @@ from typing import Any
 
 from densekit.elementwise import Spline
 from densekit.estimators.base_flow import StackedFlowEstimator
-from densekit.estimators.parameters import boolean, integer, number, parameter
+from densekit.estimators.parameters import (
+    boolean,
+    either,
+    integer,
+    number,
+    one_of,
+    parameter,
+)
 from densekit.transforms import ActNorm, Autoregressive, Coupling, Linear, Transform
 
 
@@ -23,8 +30,8 @@ class NSFEstimator(StackedFlowEstimator):
         Spline layers.
     elementwise : str, Elementwise or class, optional
         The map of a column; None is a rational-quadratic spline of `n_bins` in `bound`.
-    n_bins : int, default=8
-        Bins of each spline.
+    n_bins : int or "auto", default="auto"
+        Bins of each spline; "auto" is 8, and 16 from 10,000 training rows on, which bear them.
     bound : float, default=5.0
         Splines act in [-bound, bound], in units of a column's robust standard deviation; beyond it
         layers are linear.
@@ -44,7 +51,7 @@ class NSFEstimator(StackedFlowEstimator):
     """
 
     n_layers: int = parameter(3, integer(1))
-    n_bins: int = parameter(8, integer(2))
+    n_bins: int | str = parameter("auto", either(one_of("auto"), integer(2)))
     bound: float = parameter(5.0, number(0.0))
     autoregressive: bool = parameter(True, boolean)
 
@@ -52,8 +59,13 @@ class NSFEstimator(StackedFlowEstimator):
         self, index: int, event_shape: tuple[int, ...], options: dict[str, Any]
     ) -> list[Transform]:
         if options["elementwise"] is None:
-            options = options | {"elementwise": Spline(n_bins=self.n_bins, bound=self.bound)}
+            options = options | {"elementwise": Spline(n_bins=self._n_bins(), bound=self.bound)}
         if not self.autoregressive:
             return [ActNorm(event_shape), Linear(event_shape), Coupling(event_shape, **options)]
         order = ("natural", "reversed")[index % 2]
         return [ActNorm(event_shape), Autoregressive(event_shape, order=order, **options)]
+
+    def _n_bins(self) -> int:
+        if not isinstance(self.n_bins, str):
+            return self.n_bins
+        return 16 if self._has_many_rows() else 8

@@ -34,10 +34,12 @@ def perceptron(
     -------
     Tensor of shape (n_outputs, batch)
     """
-    if is_usable(x, *weights):
-        result: Tensor = _Perceptron.apply(x, masks, len(weights), *weights, *biases)
-        return result
-    return plain_perceptron(x, weights, biases, masks)
+    if not is_usable(x, *weights):
+        return plain_perceptron(x, weights, biases, masks)
+    if not torch.is_grad_enabled():
+        return _run(x, _masked(weights, masks), biases)[-1]
+    result: Tensor = _Perceptron.apply(x, masks, len(weights), *weights, *biases)
+    return result
 
 
 def plain_perceptron(
@@ -55,22 +57,32 @@ def plain_perceptron(
     return h.T
 
 
+def _masked(weights: Sequence[Tensor], masks: Sequence[Tensor] | None) -> Sequence[Tensor]:
+    if masks is None:
+        return weights
+    return [weight * mask for weight, mask in zip(weights, masks, strict=True)]
+
+
+def _run(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> list[Tensor]:
+    """The inputs of each layer, and the outputs of the last."""
+    values = [x]
+    for i, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+        if i > 0:
+            values[-1].clamp_(-1.0, 1.0)
+        values.append(product(weight, values[-1]).add_(bias[:, None]))
+    return values
+
+
 class _Perceptron(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, masks: Sequence[Tensor] | None, n_layers: int, *parameters: Tensor
     ) -> Tensor:
-        weights, biases = list(parameters[:n_layers]), parameters[n_layers:]
-        if masks is not None:
-            weights = [weight * mask for weight, mask in zip(weights, masks, strict=True)]
-        inputs = [x]
-        for weight, bias in zip(weights, biases, strict=True):
-            h = product(weight, inputs[-1]).add_(bias[:, None])
-            if len(inputs) < n_layers:
-                inputs.append(h.clamp_(-1.0, 1.0))
+        weights = _masked(parameters[:n_layers], masks)
+        *inputs, outputs = _run(x, weights, parameters[n_layers:])
         ctx.save_for_backward(*inputs, *weights)
         ctx.masks = masks
-        return h
+        return outputs
 
     @staticmethod
     @once_differentiable

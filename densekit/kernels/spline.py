@@ -6,6 +6,7 @@ All is computed in the unit box, and only for the bin that an element falls into
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import torch
@@ -55,23 +56,40 @@ class _BinGradients(NamedTuple):
     slopes: Tensor
 
 
-class SplineKernel(torch.autograd.Function):
-    """z and log-slope of x; the identity outside the box."""
+def spline(x: Tensor, params: Tensor, shape: SplineShape) -> tuple[Tensor, Tensor]:
+    """Give z and the log-slope at x, with gradients where autograd asks for them."""
+    if torch.is_grad_enabled():
+        result: tuple[Tensor, Tensor] = _Spline.apply(x, params, shape)
+        return result
+    z, log_slope, _ = _run(x, params, shape)
+    return z, log_slope
 
+
+def _run(
+    x: Tensor, params: Tensor, shape: SplineShape
+) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+    """z and log-slope, the identity outside the box, and what the backward pass needs."""
+    flat, raw = flipped(x).view(-1), flipped(params).flatten(1)
+    unit = _to_unit(flat, shape)
+    bins = _find_bins(unit, raw, shape, axis=0)
+    position = unit.sub_(bins.start[0]).div_(bins.size[0]).clamp_(0.0, 1.0)
+    share, denominator, numerator = _rational_quadratic(position, bins)
+    z = torch.addcmul(bins.start[1], bins.size[1], share)
+    z.mul_(2 * shape.bound).sub_(shape.bound)
+    is_outside = flat.abs() >= shape.bound
+    log_slope = _log_slope(bins, denominator, numerator).masked_fill_(is_outside, 0.0)
+    z = torch.where(is_outside, flat, z)
+    saved = (*bins, position, share, denominator, numerator, is_outside)
+    return unflipped(z, x.shape), unflipped(log_slope, x.shape), saved
+
+
+class _Spline(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, params: Tensor, shape: SplineShape) -> tuple[Tensor, Tensor]:
-        flat, raw = flipped(x).view(-1), flipped(params).flatten(1)
-        bins = _find_bins(_to_unit(flat, shape), raw, shape, axis=0)
-        position = (_to_unit(flat, shape) - bins.start[0]).div_(bins.size[0]).clamp_(0.0, 1.0)
-        share, denominator, numerator = _rational_quadratic(position, bins)
-        z = torch.addcmul(bins.start[1], bins.size[1], share)
-        z.mul_(2 * shape.bound).sub_(shape.bound)
-        is_outside = flat.abs() >= shape.bound
-        log_slope = _log_slope(bins, denominator, numerator).masked_fill_(is_outside, 0.0)
-        z = torch.where(is_outside, flat, z)
+        z, log_slope, saved = _run(x, params, shape)
         ctx.shape, ctx.shapes = shape, (x.shape, params.shape)
-        ctx.save_for_backward(*bins, position, share, denominator, numerator, is_outside)
-        return unflipped(z, x.shape), unflipped(log_slope, x.shape)
+        ctx.save_for_backward(*saved)
+        return z, log_slope
 
     @staticmethod
     @once_differentiable
@@ -113,7 +131,7 @@ def _find_bins(value: Tensor, raw: Tensor, shape: SplineShape, axis: int) -> _Bi
     n_bins, n = shape.n_bins, raw.shape[1]
     boxes = raw[: 2 * n_bins].view(2, n_bins, n)
     exp = (boxes - boxes.amax(1, keepdim=True)).exp_()
-    knots = torch.matmul(_accumulator(shape, raw), exp)  # (2, K + 1, n), unscaled
+    knots = torch.matmul(_accumulator(shape, raw.dtype, raw.device), exp)  # (2, K + 1, n), unscaled
     scale = knots[:, n_bins]
     total = scale / (1 + n_bins * _excess(shape))
     is_right = value * scale[axis] >= knots[axis, 1:n_bins]
@@ -133,10 +151,11 @@ def _excess(shape: SplineShape) -> float:
     return shape.min_bin / (1 - shape.n_bins * shape.min_bin)
 
 
-def _accumulator(shape: SplineShape, like: Tensor) -> Tensor:
+@functools.lru_cache(maxsize=16)
+def _accumulator(shape: SplineShape, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Matrix (K + 1, K) that sums exponentials up to each knot, with the least width of bins."""
-    ones = torch.ones(shape.n_bins + 1, shape.n_bins, dtype=like.dtype, device=like.device)
-    knot = torch.arange(shape.n_bins + 1, dtype=like.dtype, device=like.device)[:, None]
+    ones = torch.ones(shape.n_bins + 1, shape.n_bins, dtype=dtype, device=device)
+    knot = torch.arange(shape.n_bins + 1, dtype=dtype, device=device)[:, None]
     return ones.tril(-1) + _excess(shape) * knot
 
 
