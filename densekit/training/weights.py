@@ -17,8 +17,7 @@ class Weights:
     Parameters
     ----------
     parameters : iterable of Parameter
-        Those that do not require a gradient, and those of another dtype or device than the first,
-        are refused.
+        Of one dtype and on one device, and each to be trained.
     """
 
     def __init__(self, parameters: Iterable[Tensor]):
