@@ -22,7 +22,7 @@ from densekit import FlowEstimator, MADEEstimator, MAFEstimator, NICEEstimator, 
 from densekit.densities import Flow, Mixture, StudentT
 from densekit.elementwise import Spline
 from densekit.errors import ContextError, ParameterError, ShapeError, SupportError
-from densekit.transforms import ActNorm, Coupling
+from densekit.transforms import ActNorm, Autoregressive, Coupling
 
 NAMES = [name for name in densekit.available() if densekit.registry.load("estimators", name)]
 FLOWS = [name for name in NAMES if name != "made"]
@@ -565,3 +565,12 @@ def test_one_column_learns_gamma():
     truth = stats.gamma(2.0).logpdf(X).mean()
     for est in (NSFEstimator(random_state=0), NICEEstimator(random_state=0, support="positive")):
         assert est.fit(X).score(X) > truth - 0.05
+
+
+@pytest.mark.parametrize(("n_rows", "width", "n_bins"), [(9_999, 64, 8), (10_000, 128, 16)])
+def test_auto_builds_larger_models_for_many_rows(n_rows, width, n_bins):
+    X = np.random.default_rng(0).normal(size=(n_rows, 2))
+    est = NSFEstimator(n_layers=1, max_epochs=1, batch_size=n_rows, random_state=0).fit(X)
+    layers = [m for m in est.density_.modules() if isinstance(m, Autoregressive)]
+    assert [layer.elementwise.n_bins for layer in layers] == [n_bins]
+    assert [len(hidden.weight) for hidden in layers[0].network.hidden] == [width, width]
