@@ -12,12 +12,12 @@ from torch import Tensor
 
 from densekit.densities import Flow, Normal
 from densekit.elementwise import Affine, Spline
+from densekit.training.trainer import AVERAGE_DECAY, MAX_GRADIENT_NORM
 from densekit.training.weights import Weights
 from densekit.transforms import Autoregressive, Chain, Coupling, Transform
 
 HIDDEN = (128, 128)
 N_BINS = 8
-MAX_GRADIENT_NORM = 5.0
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def densekit(architecture: Architecture, n_features: int) -> Contender:
             weights.gradient.mul_(MAX_GRADIENT_NORM / norm)
         optimiser.step()
         weights.gradient.zero_()
-        average.lerp_(weights.vector, 0.01)
+        average.lerp_(weights.vector, 1 - AVERAGE_DECAY)
 
     return Contender(flow, flow.log_prob, flow.sample, after_backward)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 _SPEED = """## Speed
 
-Measured by `python -m benchmarks speed`: flows in matched architectures (RealNVP: 8 affine
+Flows in matched architectures (RealNVP: 8 affine
 couplings; MAF: 5 layers; splines: 5 layers of 8 bins; two hidden layers of 128 units each),
 untrained but for the training steps that are timed, float32. The limit is the bare matrix products
 of the conditioners (`torch.mm` into preallocated outputs; of the forward pass, and for a training
@@ -32,7 +32,7 @@ def speed_page(result: dict[str, Any]) -> str:
     """The page for one run of ``python -m benchmarks speed``."""
     lines = [
         _SPEED,
-        (f"{result['repeats']} interleaved repeats, torch {result['torch']}, {result['machine']}."),
+        f"Measured by `{_command(result)}`, torch {result['torch']}, {result['machine']}.",
     ]
     if result["skipped"]:
         lines.append(f"Not installed and so skipped: {', '.join(result['skipped'])}.")
@@ -43,6 +43,14 @@ def speed_page(result: dict[str, Any]) -> str:
         title = f"### {task.capitalize()}, {threads} thread{plural}"
         lines += ["", title, "", *_table(chosen)]
     return "\n".join(lines) + "\n"
+
+
+def _command(result: dict[str, Any]) -> str:
+    """The command that made a result: its repeats take turns among the contenders."""
+    words = [f"python -m benchmarks speed --repeats {result['repeats']}"]
+    for option, key in (("--threads", "threads"), ("--dimensions", "n_features")):
+        words += [f"{option} {value}" for value in sorted({c[key] for c in result["cells"]})]
+    return " ".join(words)
 
 
 def _table(cells: list[dict[str, Any]]) -> list[str]:

@@ -169,7 +169,7 @@ def test_a_weight_means_that_many_equal_rows(rows):
     assert np.array_equal(by_weight[1], by_repeats[1])
 
 
-@pytest.mark.parametrize("n_bins", [2, 8, 40])
+@pytest.mark.parametrize("n_bins", [2, 8, 40, 300])
 def test_the_spline_starts_as_the_identity_and_is_smooth_at_its_edges(n_bins):
     spline = Spline(n_bins=n_bins)
     x = torch.linspace(-7, 7, 101, dtype=torch.float64)

@@ -50,10 +50,8 @@ def plain_perceptron(
 ) -> Tensor:
     """Do the same by operations that autograd records."""
     h = x.T
-    for i, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
-        h = F.linear(
-            F.hardtanh(h) if i else h, weight if masks is None else weight * masks[i], bias
-        )
+    for i, (weight, bias) in enumerate(zip(_masked(weights, masks), biases, strict=True)):
+        h = F.linear(F.hardtanh(h) if i else h, weight, bias)
     return h.T
 
 

@@ -110,8 +110,9 @@ class _Spline(torch.autograd.Function):
 def invert_spline(z: Tensor, params: Tensor, shape: SplineShape) -> tuple[Tensor, Tensor]:
     """Give x and the log-slope of the inverse map, without gradients."""
     flat, raw = flipped(z).view(-1), flipped(params).flatten(1)
-    bins = _find_bins(_to_unit(flat, shape), raw, shape, axis=1)
-    share = (_to_unit(flat, shape) - bins.start[1]).div_(bins.size[1]).clamp_(0.0, 1.0)
+    unit = _to_unit(flat, shape)
+    bins = _find_bins(unit, raw, shape, axis=1)
+    share = unit.sub_(bins.start[1]).div_(bins.size[1]).clamp_(0.0, 1.0)
     position = _solve(share, bins)
     _, denominator, numerator = _rational_quadratic(position, bins)
     x = torch.addcmul(bins.start[0], bins.size[0], position)
@@ -135,7 +136,7 @@ def _find_bins(value: Tensor, raw: Tensor, shape: SplineShape, axis: int) -> _Bi
     scale = knots[:, n_bins]
     total = scale / (1 + n_bins * _excess(shape))
     is_right = value * scale[axis] >= knots[axis, 1:n_bins]
-    index = is_right.view(torch.int8).sum(0, dtype=torch.int8).long()
+    index = is_right.view(torch.int8).sum(0, dtype=torch.int16).long()  # bins may be up to 999
     # One linear index into the rows of a table is several times faster than a gather.
     linear = index * n + torch.arange(n, device=raw.device)
     start = knots.view(2, -1).index_select(1, linear).div_(scale)

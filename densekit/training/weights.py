@@ -12,7 +12,7 @@ class Weights:
     """Lay parameters, and their gradients, side by side in memory.
 
     While this lasts the parameters are views of `vector`, and gradients gather in
-    `vector.grad`; `release` gives each parameter memory of its own again.
+    `gradient`; `release` gives each parameter memory of its own again.
 
     Parameters
     ----------
@@ -24,23 +24,16 @@ class Weights:
         self._parameters = list(parameters)
         parts = [parameter.detach().reshape(-1) for parameter in self._parameters]
         self.vector = torch.cat(parts) if parts else torch.empty(0)
-        self.vector.grad = torch.zeros_like(self.vector)
+        self.gradient = self.vector.grad = torch.zeros_like(self.vector)
         start = 0
         for parameter in self._parameters:
             place = slice(start, start + parameter.numel())
             parameter.data = self.vector[place].view_as(parameter)
-            parameter.grad = self.vector.grad[place].view_as(parameter)
+            parameter.grad = self.gradient[place].view_as(parameter)
             start = place.stop
 
     def __len__(self) -> int:
         return len(self.vector)
-
-    @property
-    def gradient(self) -> Tensor:
-        gradient = self.vector.grad
-        if gradient is None:
-            raise RuntimeError("Weights lost their gradient; do not set it to None.")
-        return gradient
 
     def copy(self) -> Tensor:
         """The present values."""
