@@ -23,7 +23,11 @@ def zuko(architecture: Architecture, n_features: int) -> Contender:
         options["univariate"] = MonotonicRQSTransform
         options["shapes"] = [(N_BINS,), (N_BINS,), (N_BINS - 1,)]
     flow = build(n_features, transforms=architecture.n_layers, hidden_features=HIDDEN, **options)
-    return Contender(flow, lambda x: flow().log_prob(x), lambda n: flow().sample((n,)), _adam(flow))
+
+    def score(x: torch.Tensor) -> torch.Tensor:
+        return flow().log_prob(x)
+
+    return Contender(flow, score, lambda n: flow().sample((n,)), _adam(flow), lambda: score)
 
 
 def nflows(architecture: Architecture, n_features: int) -> Contender:
@@ -36,7 +40,7 @@ def nflows(architecture: Architecture, n_features: int) -> Contender:
         _nflows_layer(architecture, n_features, i, transforms) for i in range(architecture.n_layers)
     ]
     flow = Flow(transforms.CompositeTransform(layers), StandardNormal([n_features]))
-    return Contender(flow, flow.log_prob, flow.sample, _adam(flow))
+    return Contender(flow, flow.log_prob, flow.sample, _adam(flow), lambda: flow.log_prob)
 
 
 def _nflows_layer(architecture: Architecture, n_features: int, i: int, transforms: Any) -> Any:

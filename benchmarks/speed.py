@@ -60,7 +60,7 @@ def _tasks(architecture: Architecture, n_features: int) -> dict[str, dict[str, A
     for task, batch, prepare in (
         ("score, batch 4096", 4096, _scoring),
         ("sample, batch 4096", 4096, _sampling),
-        ("score one row", 1, _scoring),
+        ("score one row", 1, _scoring_few),
         ("train step, batch 256", 256, _training),
         ("train step, batch 1024", 1024, _training),
     ):
@@ -74,6 +74,11 @@ def _tasks(architecture: Architecture, n_features: int) -> dict[str, dict[str, A
 def _scoring(contender: Contender, batch: int, n_features: int) -> Action:
     x = torch.randn(batch, n_features)
     return torch.inference_mode()(lambda: contender.score(x))
+
+
+def _scoring_few(contender: Contender, batch: int, n_features: int) -> Action:
+    x, score = torch.randn(batch, n_features), contender.prepare_few()
+    return torch.inference_mode()(lambda: score(x))
 
 
 def _sampling(contender: Contender, batch: int, n_features: int) -> Action:

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -280,7 +281,20 @@ class FastPathDrifts(Scaled):
         return super().inverse(z + self.shift - self._moved(z))
 
 
+class FoldForgetsTheShift(Scaled):
+    def fold(self):
+        scale, log_det = self.log_scale.exp().detach().numpy(), self.log_scale.sum().item()
+        return lambda x: (x * scale, np.full(len(x), log_det, x.dtype))
+
+
+class FoldFollowsLearning(Scaled):
+    def fold(self):
+        return lambda x: tuple(t.detach().numpy() for t in self(torch.from_numpy(x)))
+
+
 TRANSFORM_MUTANTS = {
+    FoldForgetsTheShift: "check_folding_changes_nothing",
+    FoldFollowsLearning: "check_folding_changes_nothing",
     FastPathDrifts: "check_fast_path_is_the_plain_one",
     FirstContextForAll: "check_rows_are_independent",
     WrongWithoutGradients: "check_evaluation_is_pure",

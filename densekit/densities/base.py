@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from densekit.transforms.base import check_context, guard_shapes
+from densekit.transforms.base import Array, check_context, guard_shapes
 
 if TYPE_CHECKING:
     from densekit.testing.cases import DensityCase
@@ -45,6 +46,8 @@ class Density(nn.Module, ABC):
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
+        if "log_prob" in cls.__dict__ and "fold" not in cls.__dict__:
+            cls.fold = Density.fold  # type: ignore[method-assign]  # a parent's is of its log_prob
         guard_shapes(cls, "log_prob", "event_shape", lambda self, x: x.new_empty(0))
 
     @abstractmethod
@@ -64,6 +67,11 @@ class Density(nn.Module, ABC):
     def log_prob_terms(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Terms of shape (batch, n_terms) whose sum is `log_prob`; one term unless overridden."""
         return self.log_prob(x, context)[:, None]
+
+    def fold(self) -> Callable[[Array], Array]:
+        """Freeze `log_prob` for few rows: constants folded, no autograd, arrays in and out."""
+        twin = copy.deepcopy(self).eval().requires_grad_(False)
+        return lambda x: twin.log_prob(torch.from_numpy(x)).numpy()
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """The same as `log_prob`."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from densekit.densities.base import Density
+from densekit.densities.base import Array, Density
 from densekit.errors import ShapeError
 from densekit.transforms.base import Transform
 
@@ -51,6 +51,15 @@ class Flow(Density):
     def _log_prob(self, x: Tensor, context: Tensor | None) -> Tensor:
         z, log_det = self.transform(x, context)
         return self.base.log_prob(z, context) + log_det
+
+    def fold(self) -> Callable[[Array], Array]:
+        transform, base = self.transform.fold(), self.base.fold()
+
+        def log_prob(x: Array) -> Array:
+            z, log_det = transform(x)
+            return base(z) + log_det
+
+        return log_prob
 
     def log_prob_terms(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Terms of the base; the log-determinant is shared out evenly among them."""

@@ -1,11 +1,13 @@
 """The standard normal distribution."""
 
 import math
+from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from densekit.densities.base import Density
+from densekit.densities.base import Array, Density
 
 _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 
@@ -15,6 +17,15 @@ class Normal(Density):
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         return -(0.5 * x.square() + _LOG_SQRT_2PI).flatten(1).sum(1)
+
+    def fold(self) -> Callable[[Array], Array]:
+        constant = math.prod(self.event_shape) * _LOG_SQRT_2PI
+
+        def log_prob(x: Array) -> Array:
+            flat = x.reshape(len(x), -1)
+            return -0.5 * np.einsum("ij,ij->i", flat, flat) - constant
+
+        return log_prob
 
     def sample(
         self,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
+
+from densekit.kernels import MapKernel
 
 if TYPE_CHECKING:
     from densekit.testing.cases import ElementwiseCase
@@ -21,6 +23,16 @@ class Elementwise(ABC):
 
     n_params: int
     """How many parameters an element needs."""
+
+    @property
+    def kernel(self) -> MapKernel | None:
+        """The compiled twin of the map, where there is one."""
+        return None
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        if {"forward", "inverse"} & set(cls.__dict__) and "kernel" not in cls.__dict__:
+            cls.kernel = Elementwise.kernel  # type: ignore[method-assign]  # a parent's maps otherwise
 
     @abstractmethod
     def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:

@@ -57,9 +57,13 @@ class Spline(Elementwise):
         self.bound = bound
         self.n_params = 3 * n_bins - 1
 
+    @property
+    def kernel(self) -> kernels.MapKernel:
+        return kernels.spline(self.bound, MIN_BIN, MIN_SLOPE, _UNIT_SLOPE)
+
     def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         if kernels.is_usable(x, params):
-            return kernels.spline(x, params, self._shape)
+            return self.kernel.map(x, params)
         inside = x.clamp(-self.bound, self.bound)
         bin_ = self._bin(inside, params, axis=0)
         # Clipped before the algebra, so that no branch computes a NaN that a gradient could carry.
@@ -71,7 +75,7 @@ class Spline(Elementwise):
 
     def inverse(self, z: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         if not torch.is_grad_enabled() and kernels.is_usable(z, params):
-            return kernels.invert_spline(z, params, self._shape)
+            return self.kernel.unmap(z, params)
         inside = z.clamp(-self.bound, self.bound)
         bin_ = self._bin(inside, params, axis=1)
         share = ((inside - bin_.bottom) / bin_.height).clamp(0, 1)
@@ -80,10 +84,6 @@ class Spline(Elementwise):
         is_outside = z.abs() >= self.bound
         x = torch.where(is_outside, z, bin_.left + bin_.width * position)
         return x, -log_slope.masked_fill(is_outside, 0.0)
-
-    @property
-    def _shape(self) -> kernels.SplineShape:
-        return kernels.SplineShape(self.n_bins, self.bound, MIN_BIN, MIN_SLOPE, _UNIT_SLOPE)
 
     def _bin(self, value: Tensor, params: Tensor, axis: int) -> _Bin:
         """Pick each element's bin by its place among the knots of x (axis 0) or of z (axis 1)."""

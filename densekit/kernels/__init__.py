@@ -5,18 +5,22 @@ contract kit checks that the two agree, gradients too.
 """
 
 from densekit.kernels.affine import affine
+from densekit.kernels.elementwise import MapKernel
 from densekit.kernels.perceptron import perceptron
 from densekit.kernels.products import product
-from densekit.kernels.spline import SplineShape, invert_spline, spline
+from densekit.kernels.rows import map_rows
+from densekit.kernels.solve import solve
+from densekit.kernels.spline import spline
 from densekit.kernels.switch import is_usable, plain
 
 __all__ = [
-    "SplineShape",
+    "MapKernel",
     "affine",
-    "invert_spline",
     "is_usable",
+    "map_rows",
     "perceptron",
     "plain",
     "product",
+    "solve",
     "spline",
 ]

@@ -1,47 +1,52 @@
-"""The affine map with a bounded log-scale, forward and backward."""
+"""The affine map with a bounded log-scale, z = x * exp(s) + shift.
+
+Its log-slope is s = raw / (1 + |raw| / max_log_scale).
+"""
 
 from __future__ import annotations
 
-from typing import Any
-
-import torch
-from torch import Tensor
-from torch.autograd.function import once_differentiable
-
-from densekit.kernels.layout import stack_last
+from densekit.kernels.compiled import compiled
+from densekit.kernels.elementwise import Array, MapKernel
+from densekit.kernels.numbers import exp
 
 
-def affine(x: Tensor, params: Tensor, max_log_scale: float) -> tuple[Tensor, Tensor]:
-    """Give z and s, with gradients where autograd asks for them."""
-    if torch.is_grad_enabled():
-        result: tuple[Tensor, Tensor] = _Affine.apply(x, params, max_log_scale)
-        return result
-    z, log_scale, _, _ = _run(x, params, max_log_scale)
-    return z, log_scale
+def affine(max_log_scale: float) -> MapKernel:
+    """The kernel for one bound of the log-scale."""
+    return MapKernel(map_affine, _backward, invert_affine, (max_log_scale, 1.0), is_spline=False)
 
 
-def _run(x: Tensor, params: Tensor, max_log_scale: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Give z, s, exp(s) and what divides the raw log-scale."""
-    raw = params[..., 1]
-    damping = raw.abs().div_(max_log_scale).add_(1.0)
-    log_scale = raw / damping
-    scale = log_scale.exp()
-    return torch.addcmul(params[..., 0], x, scale), log_scale, scale, damping
+@compiled
+def map_affine(x: Array, raw: Array, options: Array, z: Array, log_slope: Array) -> None:
+    max_log_scale, one = options
+    shift, raw_scale = raw[0], raw[1]
+    for i in range(len(x)):
+        log_slope[i] = raw_scale[i] / (one + abs(raw_scale[i]) / max_log_scale)
+        z[i] = x[i] * exp(log_slope[i]) + shift[i]
 
 
-class _Affine(torch.autograd.Function):
-    """z = x * exp(s) + shift with s = raw / (1 + |raw| / max_log_scale); also gives s."""
+@compiled
+def invert_affine(z: Array, raw: Array, options: Array, x: Array, log_slope: Array) -> None:
+    max_log_scale, one = options
+    shift, raw_scale = raw[0], raw[1]
+    for i in range(len(z)):
+        log_slope[i] = -raw_scale[i] / (one + abs(raw_scale[i]) / max_log_scale)
+        x[i] = (z[i] - shift[i]) * exp(log_slope[i])
 
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, params: Tensor, max_log_scale: float) -> tuple[Tensor, Tensor]:
-        z, log_scale, scale, damping = _run(x, params, max_log_scale)
-        ctx.save_for_backward(x, scale, damping)
-        return z, log_scale
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, of_z: Tensor, of_log_scale: Tensor) -> tuple[Any, ...]:
-        x, scale, damping = ctx.saved_tensors
-        of_x = of_z * scale
-        of_raw = torch.addcmul(of_log_scale, of_x, x).div_(damping).div_(damping)
-        return of_x, stack_last([of_z, of_raw]), None
+@compiled
+def _backward(
+    x: Array,
+    raw: Array,
+    options: Array,
+    of_z: Array,
+    of_log_slope: Array,
+    of_x: Array,
+    of_raw: Array,
+) -> None:
+    max_log_scale, one = options
+    raw_scale, of_raw_scale = raw[1], of_raw[1]
+    of_raw[0] = of_z
+    for i in range(len(x)):
+        damping = one / (one + abs(raw_scale[i]) / max_log_scale)
+        of_x[i] = of_z[i] * exp(raw_scale[i] * damping)
+        of_raw_scale[i] = (of_log_slope[i] + of_x[i] * x[i]) * damping * damping

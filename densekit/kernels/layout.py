@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 
@@ -11,17 +10,9 @@ def flipped(x: Tensor) -> Tensor:
 
     What networks here give is contiguous that way already, and so is not copied.
     """
-    return x.permute(*reversed(range(x.ndim))).contiguous()
+    return unflipped(x).contiguous()
 
 
-def unflipped(x: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Undo `flipped` on a flattened result: a view of the given shape."""
-    x = x.view(tuple(reversed(shape)))
+def unflipped(x: Tensor) -> Tensor:
+    """A view with the dimensions in reverse order."""
     return x.permute(*reversed(range(x.ndim)))
-
-
-def stack_last(parts: list[Tensor]) -> Tensor:
-    """Stack parameters along a new last dimension that is, in memory, the first."""
-    return torch.stack([part.permute(*reversed(range(part.ndim))) for part in parts]).permute(
-        *reversed(range(parts[0].ndim + 1))
-    )

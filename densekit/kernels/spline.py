@@ -1,271 +1,325 @@
-"""The monotone rational-quadratic spline (Durkan 2019, eqs. 4 to 8), forward and backward.
+"""The monotone rational-quadratic spline (Durkan 2019, eqs. 4 to 8).
 
-Elements lie side by side and parameters one after another: ``raw`` is (3 K - 1, n), x is (n,).
-All is computed in the unit box, and only for the bin that an element falls into.
+All is computed in the unit box, for a block of elements at a time whose tables stay in the
+nearest cache: first the knots of each element, then the bin that it falls into, then the map in
+that bin. Each loop is over elements, which compilers turn into vector instructions.
 """
 
 from __future__ import annotations
 
-import functools
-from typing import Any, NamedTuple
+from typing import Any
 
-import torch
-from torch import Tensor
-from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
+import numpy as np
 
-from densekit.kernels.layout import flipped, unflipped
+from densekit.kernels.compiled import compiled
+from densekit.kernels.elementwise import Array, MapKernel
+from densekit.kernels.numbers import exp, log, sigmoid, softplus
 
-
-class SplineShape(NamedTuple):
-    """What all elements share."""
-
-    n_bins: int
-    bound: float
-    min_bin: float
-    min_slope: float
-    unit_slope: float  # softplus(unit_slope) + min_slope = 1
+BLOCK = 256
+# Where the numbers of a block's elements start in its one array; with offsets that are known when
+# compiling, loops over several of them become vector instructions.
+_START_X, _SIZE_X, _START_Z, _SIZE_Z = range(0, 4 * BLOCK, BLOCK)  # corner and size of the bin
+_OF_START_X, _OF_SIZE_X, _OF_START_Z, _OF_SIZE_Z = range(4 * BLOCK, 8 * BLOCK, BLOCK)
+_RAW_LEFT, _RAW_RIGHT = range(8 * BLOCK, 10 * BLOCK, BLOCK)  # slopes at the bin's knots
+# The place along x or z; then two results, or their gradients.
+_PLACE, _FIRST, _SECOND, _END = range(10 * BLOCK, 14 * BLOCK, BLOCK)
 
 
-class _Bins(NamedTuple):
-    """The bin of each element; pairs (2, n) are of x and z, or of its left and right edge."""
+def spline(bound: float, min_bin: float, min_slope: float, unit_slope: float) -> MapKernel:
+    """The kernel of splines with 3 K - 1 parameters: raw widths, heights and inner slopes.
 
-    exp: Tensor  # (2, K, n): exponentials of the raw widths and heights
-    total: Tensor  # (2, n): their sums
-    number: Tensor  # (n,): which bin, from 0
-    start: Tensor  # (2, n): lower left corner
-    size: Tensor  # (2, n)
-    raw_slopes: Tensor  # (2, n)
-    slopes: Tensor  # (2, n)
+    ``softplus(unit_slope) + min_slope`` is one.
+    """
+    options = bound, min_bin, min_slope, unit_slope, 1.0
+    return MapKernel(map_spline, _backward, invert_spline, options, is_spline=True)
 
 
-class _Place(NamedTuple):
-    """Where an element stands in its bin; every tensor is (n,)."""
-
-    position: Tensor  # share of the width
-    share: Tensor  # share of the height
-    denominator: Tensor
-    numerator: Tensor
-
-
-class _BinGradients(NamedTuple):
-    """Gradients of what `_Bins` holds under the same names, each (2, n)."""
-
-    start: Tensor
-    size: Tensor
-    slopes: Tensor
-
-
-def spline(x: Tensor, params: Tensor, shape: SplineShape) -> tuple[Tensor, Tensor]:
-    """Give z and the log-slope at x, with gradients where autograd asks for them."""
-    if torch.is_grad_enabled():
-        result: tuple[Tensor, Tensor] = _Spline.apply(x, params, shape)
-        return result
-    z, log_slope, _ = _run(x, params, shape)
-    return z, log_slope
+@compiled
+def map_spline(x: Array, raw: Array, options: Array, z: Array, log_slope: Array) -> None:
+    bound, _, min_slope, unit_slope, one = options
+    tables = _tables(raw)
+    block = tables[2]
+    for first in range(0, len(x), BLOCK):
+        n = min(BLOCK, len(x) - first)
+        _find_bins(x[first : first + n], raw, options, 0, first, tables)
+        for i in range(n):
+            left = _slope(block[_RAW_LEFT + i], min_slope, unit_slope, one)
+            right = _slope(block[_RAW_RIGHT + i], min_slope, unit_slope, one)
+            width, height = block[_SIZE_X + i], block[_SIZE_Z + i]
+            place = _clip((block[_PLACE + i] - block[_START_X + i]) / width, one)
+            share, slope = _rational_quadratic(place, height / width, left, right, one)
+            block[_FIRST + i] = block[_START_Z + i] + height * share
+            block[_SECOND + i] = log(slope)
+        for i in range(n):
+            is_inside = abs(x[first + i]) < bound
+            value = (block[_FIRST + i] + block[_FIRST + i] - one) * bound
+            z[first + i] = value if is_inside else x[first + i]
+            log_slope[first + i] = block[_SECOND + i] if is_inside else one - one
 
 
-def _run(
-    x: Tensor, params: Tensor, shape: SplineShape
-) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
-    """z and log-slope, the identity outside the box, and what the backward pass needs."""
-    flat, raw = flipped(x).view(-1), flipped(params).flatten(1)
-    unit = _to_unit(flat, shape)
-    bins = _find_bins(unit, raw, shape, axis=0)
-    position = unit.sub_(bins.start[0]).div_(bins.size[0]).clamp_(0.0, 1.0)
-    share, denominator, numerator = _rational_quadratic(position, bins)
-    z = torch.addcmul(bins.start[1], bins.size[1], share)
-    z.mul_(2 * shape.bound).sub_(shape.bound)
-    is_outside = flat.abs() >= shape.bound
-    log_slope = _log_slope(bins, denominator, numerator).masked_fill_(is_outside, 0.0)
-    z = torch.where(is_outside, flat, z)
-    saved = (*bins, position, share, denominator, numerator, is_outside)
-    return unflipped(z, x.shape), unflipped(log_slope, x.shape), saved
+@compiled
+def invert_spline(z: Array, raw: Array, options: Array, x: Array, log_slope: Array) -> None:
+    bound, _, min_slope, unit_slope, one = options
+    tables = _tables(raw)
+    block = tables[2]
+    for first in range(0, len(z), BLOCK):
+        n = min(BLOCK, len(z) - first)
+        _find_bins(z[first : first + n], raw, options, 1, first, tables)
+        for i in range(n):
+            left = _slope(block[_RAW_LEFT + i], min_slope, unit_slope, one)
+            right = _slope(block[_RAW_RIGHT + i], min_slope, unit_slope, one)
+            width, height = block[_SIZE_X + i], block[_SIZE_Z + i]
+            share = _clip((block[_PLACE + i] - block[_START_Z + i]) / height, one)
+            place = _solve(share, height / width, left, right, one)
+            _, slope = _rational_quadratic(place, height / width, left, right, one)
+            block[_FIRST + i] = block[_START_X + i] + width * place
+            block[_SECOND + i] = -log(slope)
+        for i in range(n):
+            is_inside = abs(z[first + i]) < bound
+            value = (block[_FIRST + i] + block[_FIRST + i] - one) * bound
+            x[first + i] = value if is_inside else z[first + i]
+            log_slope[first + i] = block[_SECOND + i] if is_inside else one - one
 
 
-class _Spline(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, params: Tensor, shape: SplineShape) -> tuple[Tensor, Tensor]:
-        z, log_slope, saved = _run(x, params, shape)
-        ctx.shape, ctx.shapes = shape, (x.shape, params.shape)
-        ctx.save_for_backward(*saved)
-        return z, log_slope
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, of_z: Tensor, of_log_slope: Tensor) -> tuple[Any, ...]:
-        shape = ctx.shape
-        bins = _Bins(*ctx.saved_tensors[:7])
-        *place, is_outside = ctx.saved_tensors[7:]
-        of_z = flipped(of_z).view(-1)
-        of_log_slope = flipped(of_log_slope).view(-1).masked_fill(is_outside, 0.0)
-        of_top = of_z.masked_fill(is_outside, 0.0).mul_(2 * shape.bound)  # of z in the unit box
-        of_bins = _gradient_of_bins(bins, _Place(*place), of_top, of_log_slope)
-        of_x = torch.where(is_outside, of_z, of_bins.start[0] * (-1 / (2 * shape.bound)))
-        of_raw = _gradient_of_raw(bins, of_bins, shape)
-        x_shape, params_shape = ctx.shapes
-        return unflipped(of_x, x_shape), unflipped(of_raw, params_shape), None
-
-
-def invert_spline(z: Tensor, params: Tensor, shape: SplineShape) -> tuple[Tensor, Tensor]:
-    """Give x and the log-slope of the inverse map, without gradients."""
-    flat, raw = flipped(z).view(-1), flipped(params).flatten(1)
-    unit = _to_unit(flat, shape)
-    bins = _find_bins(unit, raw, shape, axis=1)
-    share = unit.sub_(bins.start[1]).div_(bins.size[1]).clamp_(0.0, 1.0)
-    position = _solve(share, bins)
-    _, denominator, numerator = _rational_quadratic(position, bins)
-    x = torch.addcmul(bins.start[0], bins.size[0], position)
-    x.mul_(2 * shape.bound).sub_(shape.bound)
-    is_outside = flat.abs() >= shape.bound
-    log_slope = _log_slope(bins, denominator, numerator).neg_().masked_fill_(is_outside, 0.0)
-    x = torch.where(is_outside, flat, x)
-    return unflipped(x, z.shape), unflipped(log_slope, z.shape)
+@compiled
+def _backward(
+    x: Array,
+    raw: Array,
+    options: Array,
+    of_z: Array,
+    of_log_slope: Array,
+    of_x: Array,
+    of_raw: Array,
+) -> None:
+    bound = options[0]
+    tables = _tables(raw)
+    block = tables[2]
+    for first in range(0, len(x), BLOCK):
+        n = min(BLOCK, len(x) - first)
+        _find_bins(x[first : first + n], raw, options, 0, first, tables)
+        for i in range(n):
+            is_inside = abs(x[first + i]) < bound
+            zero = bound - bound
+            # Outside the box nothing but x itself has a gradient.
+            block[_FIRST + i] = of_z[first + i] * (bound + bound) if is_inside else zero
+            block[_SECOND + i] = of_log_slope[first + i] if is_inside else zero
+        _differentiate_bins(n, options, tables)
+        for i in range(n):
+            is_inside = abs(x[first + i]) < bound
+            of_x[first + i] = block[_FIRST + i] if is_inside else of_z[first + i]
+        _differentiate_boxes(0, first, n, options, tables, of_raw)
+        _differentiate_boxes(1, first, n, options, tables, of_raw)
+        _differentiate_slopes(first, n, options, tables, of_raw)
 
 
-def _to_unit(x: Tensor, shape: SplineShape) -> Tensor:
-    return x.clamp(-shape.bound, shape.bound).add_(shape.bound).div_(2 * shape.bound)
+@compiled
+def _tables(raw: Array) -> Any:
+    """Room for a block's bins: sizes, knots, numbers of each element, and which bin it is in."""
+    n_bins = (len(raw) + 1) // 3
+    sizes = np.empty((2, n_bins, BLOCK), raw.dtype)
+    knots = np.empty((2, n_bins + 1, BLOCK), raw.dtype)
+    return sizes, knots, np.empty(_END, raw.dtype), np.empty(BLOCK, np.int32)
 
 
-def _find_bins(value: Tensor, raw: Tensor, shape: SplineShape, axis: int) -> _Bins:
-    """Bins by a place in the unit interval of x (axis 0) or of z (axis 1)."""
-    n_bins, n = shape.n_bins, raw.shape[1]
-    boxes = raw[: 2 * n_bins].view(2, n_bins, n)
-    exp = (boxes - boxes.amax(1, keepdim=True)).exp_()
-    knots = torch.matmul(_accumulator(shape, raw.dtype, raw.device), exp)  # (2, K + 1, n), unscaled
-    scale = knots[:, n_bins]
-    total = scale / (1 + n_bins * _excess(shape))
-    is_right = value * scale[axis] >= knots[axis, 1:n_bins]
-    index = is_right.view(torch.int8).sum(0, dtype=torch.int16).long()  # bins may be up to 999
-    # One linear index into the rows of a table is several times faster than a gather.
-    linear = index * n + torch.arange(n, device=raw.device)
-    start = knots.view(2, -1).index_select(1, linear).div_(scale)
-    # Not as a difference of knots, which would lose digits of narrow bins.
-    size = exp.view(2, -1).index_select(1, linear).add_(total, alpha=_excess(shape)).div_(scale)
-    raw_slopes = _raw_slopes(raw, index, linear, shape)
-    slopes = F.softplus(raw_slopes + shape.unit_slope).add_(shape.min_slope)
-    return _Bins(exp, total, index, start, size, raw_slopes, slopes)
+@compiled
+def _find_bins(
+    value: Array, raw: Array, options: Array, axis: int, first: int, tables: Any
+) -> None:
+    """Find elements' bins by their places along x (axis 0) or z (axis 1), and note their numbers."""
+    bound, one = options[0], options[4]
+    sizes, knots, block, index = tables
+    n_bins = sizes.shape[1]
+    _tabulate(raw, 0, first, len(value), options, sizes[0], knots[0])
+    _tabulate(raw, n_bins, first, len(value), options, sizes[1], knots[1])
+    for i in range(len(value)):
+        inside = -bound if value[i] < -bound else (bound if value[i] > bound else value[i])
+        block[_PLACE + i] = (inside + bound) / (bound + bound)
+    _search(block, knots[axis], index, len(value))
+    for i in range(len(value)):
+        k = index[i]
+        # At the edges of the box the slope is one, which raw = 0 means.
+        block[_RAW_LEFT + i] = raw[2 * n_bins + k - 1, first + i] if k > 0 else one - one
+        block[_RAW_RIGHT + i] = raw[2 * n_bins + k, first + i] if k < n_bins - 1 else one - one
+        block[_START_X + i] = knots[0, k, i] / knots[0, n_bins, i]
+        block[_SIZE_X + i] = sizes[0, k, i] / knots[0, n_bins, i]
+        block[_START_Z + i] = knots[1, k, i] / knots[1, n_bins, i]
+        block[_SIZE_Z + i] = sizes[1, k, i] / knots[1, n_bins, i]
 
 
-def _excess(shape: SplineShape) -> float:
-    """The share of the total that, added to each exponential, keeps bins above `min_bin`."""
-    return shape.min_bin / (1 - shape.n_bins * shape.min_bin)
+@compiled
+def _tabulate(
+    raw: Array, row: int, first: int, n: int, options: Array, sizes: Array, knots: Array
+) -> None:
+    """Widths or heights of all bins, from the rows of `raw`, and their running sums.
+
+    They are exponentials with a floor; dividing them by the last knot makes them fill the box.
+    """
+    min_bin, one = options[1], options[4]
+    n_bins = len(sizes)
+    greatest, total = knots[0], knots[n_bins]
+    for k in range(n_bins):
+        values = raw[row + k, first : first + n]
+        for i in range(n):
+            greatest[i] = values[i] if k == 0 or values[i] > greatest[i] else greatest[i]
+    excess = min_bin / (one - knots.dtype.type(n_bins) * min_bin)
+    for i in range(n):
+        total[i] = one - one
+    for k in range(n_bins):
+        values, size = raw[row + k, first : first + n], sizes[k]
+        for i in range(n):
+            size[i] = exp(values[i] - greatest[i])
+        for i in range(n):
+            total[i] += size[i]
+    for i in range(n):
+        knots[0, i] = one - one
+        total[i] *= excess
+    for k in range(n_bins):
+        size = sizes[k]
+        for i in range(n):
+            size[i] += total[i]
+    for k in range(n_bins):
+        size, knot, next_knot = sizes[k], knots[k], knots[k + 1]
+        for i in range(n):
+            next_knot[i] = knot[i] + size[i]
 
 
-@functools.lru_cache(maxsize=16)
-def _accumulator(shape: SplineShape, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Matrix (K + 1, K) that sums exponentials up to each knot, with the least width of bins."""
-    ones = torch.ones(shape.n_bins + 1, shape.n_bins, dtype=dtype, device=device)
-    knot = torch.arange(shape.n_bins + 1, dtype=dtype, device=device)[:, None]
-    return ones.tril(-1) + _excess(shape) * knot
+@compiled
+def _search(block: Array, knots: Array, index: Array, n: int) -> None:
+    n_bins = len(knots) - 1
+    last = knots[n_bins]
+    index[:n] = 0
+    for k in range(1, n_bins):
+        knot = knots[k]
+        for i in range(n):
+            index[i] += np.int32(block[_PLACE + i] * last[i] >= knot[i])
 
 
-def _raw_slopes(raw: Tensor, index: Tensor, linear: Tensor, shape: SplineShape) -> Tensor:
-    """Raw slopes at both knots of the bin; at the edges of the box the one that means one."""
-    n_bins, n = shape.n_bins, raw.shape[1]
-    slopes = raw[2 * n_bins :].reshape(-1)
-    is_first, is_last = index == 0, index == n_bins - 1
-    left = slopes.index_select(0, (linear - n).clamp_min_(0)).masked_fill_(is_first, 0.0)
-    right = slopes.index_select(0, linear.clamp_max(slopes.numel() - 1)).masked_fill_(is_last, 0.0)
-    return torch.stack([left, right])
+@compiled
+def _slope(raw: Any, min_slope: Any, unit_slope: Any, one: Any) -> Any:
+    return softplus(raw + unit_slope, one) + min_slope
 
 
-def _rational_quadratic(position: Tensor, bins: _Bins) -> tuple[Tensor, Tensor, Tensor]:
-    """Share of the height that is reached, and denominator and numerator of its slope."""
-    slope = bins.size[1] / bins.size[0]
-    rest = 1.0 - position
-    across = position * rest
-    squared = position.square()
-    bend = bins.slopes.sum(0).sub_(2.0 * slope)
-    denominator = torch.addcmul(slope, bend, across)
-    share = torch.addcmul(slope * squared, bins.slopes[0], across).div_(denominator)
-    numerator = (2.0 * slope).mul_(across).addcmul_(bins.slopes[1], squared)
-    numerator.addcmul_(bins.slopes[0], rest.square_())
-    return share, denominator, numerator
+@compiled
+def _clip(share: Any, one: Any) -> Any:
+    """To [0, 1]; a NaN stays."""
+    return one - one if share < one - one else (one if share > one else share)
 
 
-def _log_slope(bins: _Bins, denominator: Tensor, numerator: Tensor) -> Tensor:
-    ratio = bins.size[1] / bins.size[0] / denominator
-    return ratio.square_().mul_(numerator).log_()
+@compiled
+def _rational_quadratic(place: Any, steep: Any, left: Any, right: Any, one: Any) -> Any:
+    """Share of the height that is reached at a place in the bin, and the slope (eqs. 4 and 5)."""
+    rest = one - place
+    across = place * rest
+    denominator = steep + (left + right - steep - steep) * across
+    share = (steep * place * place + left * across) / denominator
+    numerator = right * place * place + (steep + steep) * across + left * rest * rest
+    ratio = steep / denominator
+    return share, ratio * ratio * numerator
 
 
-def _solve(share: Tensor, bins: _Bins) -> Tensor:
-    """Position at which the share of the height is reached (eqs. 6 to 8)."""
-    slope = bins.size[1] / bins.size[0]
-    bend = bins.slopes.sum(0).sub_(2.0 * slope).mul_(share)
-    a = bend + slope - bins.slopes[0]
-    b = bins.slopes[0] - bend
-    c = -slope * share
+@compiled
+def _solve(share: Any, steep: Any, left: Any, right: Any, one: Any) -> Any:
+    """Place at which a share of the height is reached (eqs. 6 to 8)."""
+    zero, two = one - one, one + one
+    bend = (left + right - two * steep) * share
+    a = bend + steep - left
+    b = left - bend
+    c = -steep * share
     # Rounding can push the discriminant below zero at a knot; the true value is not.
-    root = torch.addcmul(b.square(), a, c, value=-4.0).clamp_min_(0.0).sqrt_()
+    discriminant = b * b - (two + two) * a * c
+    root = np.sqrt(zero if discriminant < zero else discriminant)
     # Of the two forms of the root take the one without cancellation, by the sign of b.
-    is_positive = b >= 0
-    stable = torch.where(is_positive, -b - root, root - b)
-    top = torch.where(is_positive, 2.0 * c, stable)
-    bottom = torch.where(is_positive, stable, 2.0 * a)
-    return top.div_(bottom.masked_fill_(bottom == 0, 1.0)).clamp_(0.0, 1.0)
+    top = two * c if b >= zero else root - b
+    bottom = -b - root if b >= zero else two * a
+    return _clip(top / (one if bottom == zero else bottom), one)
 
 
-def _gradient_of_bins(
-    bins: _Bins, place: _Place, of_top: Tensor, of_log_slope: Tensor
-) -> _BinGradients:
+@compiled
+def _differentiate_bins(n: int, options: Array, tables: Any) -> None:
     """Differentiate z and the log-slope by the bin's corner, its size and the slopes of its knots.
 
-    `of_top` is the gradient of z in the unit box. Each term of eqs. 4 and 5 is differentiated by
-    the position in the bin, then by the bin's own slope, then by those of its knots.
+    The block holds the gradients of both in `_FIRST` (of z in the unit box) and `_SECOND`; each
+    number of the bin gives its place to its gradient, `_FIRST` to that of x. Each term of eqs. 4
+    and 5 is differentiated by the place in the bin, then by the bin's own steepness, then by the
+    slopes of its knots.
     """
-    position, share, denominator, numerator = place
-    per_width = bins.size[0].reciprocal()
-    steep = bins.size[1] * per_width
-    rest, squared = 1.0 - position, position.square()
-    across = position * rest
-    lean, widen = rest - position, 1.0 - 2.0 * across
-    bend = bins.slopes.sum(0).sub_(2.0 * steep)
-    of_numerator = of_log_slope / numerator
-    of_denominator = -2.0 * of_log_slope / denominator
-    along = of_top * bins.size[1] / denominator
-    turn = torch.lerp(-bins.slopes[0], bins.slopes[1], position).addcmul_(steep, lean)
-    of_position = along * steep * numerator / denominator
-    of_position.addcmul_(of_numerator, turn, value=2.0).addcmul_(of_denominator, bend * lean)
-    of_steep = along * torch.addcmul(squared, share, widen, value=-1.0)
-    of_steep.add_(of_log_slope / steep, alpha=2.0).addcmul_(of_denominator, widen)
-    of_steep.addcmul_(of_numerator, across, value=2.0)
-    along = along * across
-    of_both = torch.addcmul(of_denominator * across, along, share, value=-1.0)
-    of_left_slope = (of_both + along).addcmul_(of_numerator, rest.square())
-    of_right_slope = of_both.addcmul_(of_numerator, squared)
-    of_left = -of_position * per_width
-    of_width = torch.addcmul(of_left * position, of_steep * steep, per_width, value=-1.0)
-    of_height = torch.addcmul(of_top * share, of_steep, per_width)
-    return _BinGradients(
-        torch.stack([of_left, of_top]),
-        torch.stack([of_width, of_height]),
-        torch.stack([of_left_slope, of_right_slope]),
-    )
+    bound, _, min_slope, unit_slope, one = options
+    block = tables[2]
+    for i in range(n):
+        left = _slope(block[_RAW_LEFT + i], min_slope, unit_slope, one)
+        right = _slope(block[_RAW_RIGHT + i], min_slope, unit_slope, one)
+        width, height = block[_SIZE_X + i], block[_SIZE_Z + i]
+        place = _clip((block[_PLACE + i] - block[_START_X + i]) / width, one)
+        of_top, of_log_slope = block[_FIRST + i], block[_SECOND + i]
+        steep, rest, squared = height / width, one - place, place * place
+        across = place * rest
+        lean, bend = rest - place, left + right - steep - steep
+        denominator = steep + bend * across
+        share = (steep * squared + left * across) / denominator
+        numerator = right * squared + (steep + steep) * across + left * rest * rest
+        of_numerator = of_log_slope / numerator
+        of_denominator = -(of_log_slope + of_log_slope) / denominator
+        along = of_top * height / denominator
+        turn = (right + left) * place - left + steep * lean
+        of_place = along * steep * numerator / denominator
+        of_place += (of_numerator + of_numerator) * turn + of_denominator * bend * lean
+        widen = one - across - across
+        of_steep = along * (squared - share * widen) + (of_log_slope + of_log_slope) / steep
+        of_steep += of_denominator * widen + (of_numerator + of_numerator) * across
+        of_both = (of_denominator - along * share) * across
+        of_left = of_both + along * across + of_numerator * rest * rest
+        of_right = of_both + of_numerator * squared
+        of_start = -of_place / width
+        block[_RAW_LEFT + i] = of_left * sigmoid(block[_RAW_LEFT + i] + unit_slope, one)
+        block[_RAW_RIGHT + i] = of_right * sigmoid(block[_RAW_RIGHT + i] + unit_slope, one)
+        block[_OF_SIZE_X + i] = of_start * place - of_steep * steep / width
+        block[_OF_SIZE_Z + i] = of_top * share + of_steep / width
+        block[_FIRST + i] = -of_start / (bound + bound)
+        block[_OF_START_X + i] = of_start
+        block[_OF_START_Z + i] = of_top
 
 
-def _gradient_of_raw(bins: _Bins, of_bins: _BinGradients, shape: SplineShape) -> Tensor:
-    """Carry gradients of the bin back to all raw parameters of its element, of shape (3 K - 1, n).
+@compiled
+def _differentiate_boxes(
+    axis: int, first: int, n: int, options: Array, tables: Any, of_raw: Array
+) -> None:
+    """Carry gradients of the bins along one axis back to their raw widths or heights.
 
     A knot is the sum of the softmax shares before it: shares left of the bin move its start, and
     the bin's own moves its size.
     """
-    n_bins, n = shape.n_bins, bins.number.numel()
-    of_raw = bins.exp.new_empty(3 * n_bins - 1, n)
-    weight = (1 - n_bins * shape.min_bin) / bins.total  # of an exponential in its share
-    before = (bins.start - shape.min_bin * bins.number.to(bins.start.dtype)) / (
-        1 - n_bins * shape.min_bin
-    )
-    own = (bins.size - shape.min_bin) / (1 - n_bins * shape.min_bin)
-    mean = torch.addcmul(of_bins.start * before, of_bins.size, own)
-    knot = torch.arange(n_bins, device=bins.number.device)[:, None]
-    left = ((of_bins.start - mean) * weight)[:, None]
-    boxes = torch.where(knot < bins.number, left, (-mean * weight)[:, None])
-    index = bins.number.expand(2, 1, n)
-    boxes.scatter_(1, index, ((of_bins.size - mean) * weight)[:, None])
-    torch.mul(boxes, bins.exp, out=of_raw[: 2 * n_bins].view(2, n_bins, n))
-    of_slopes = of_bins.slopes * torch.sigmoid(bins.raw_slopes + shape.unit_slope)
-    slopes = bins.exp.new_zeros(n_bins + 1, n)
-    slopes.scatter_(0, torch.stack([bins.number, bins.number + 1]), of_slopes)
-    of_raw[2 * n_bins :] = slopes[1:n_bins]
-    return of_raw
+    min_bin, one = options[1], options[4]
+    sizes, knots, block, index = tables
+    n_bins = sizes.shape[1]
+    start, size, of_start, of_size = _START_X, _SIZE_X, _OF_START_X, _OF_SIZE_X
+    if axis == 1:
+        start, size, of_start, of_size = _START_Z, _SIZE_Z, _OF_START_Z, _OF_SIZE_Z
+    free = one - min_bin * knots.dtype.type(n_bins)  # what the floor leaves to the shares
+    last = knots[axis, n_bins]
+    for i in range(n):
+        before = (block[start + i] - min_bin * knots.dtype.type(index[i])) / free
+        own = (block[size + i] - min_bin) / free
+        mean = block[of_start + i] * before + block[of_size + i] * own
+        block[of_start + i] = (block[of_start + i] - mean) / last[i]
+        block[of_size + i] = (block[of_size + i] - mean) / last[i]
+        block[start + i] = -mean / last[i]  # for the shares right of the bin
+        block[size + i] = min_bin * last[i]
+    for k in range(n_bins):
+        values, gradients = sizes[axis, k], of_raw[axis * n_bins + k, first : first + n]
+        for i in range(n):
+            right = block[start + i] if index[i] < k else block[of_size + i]
+            gradient = block[of_start + i] if index[i] > k else right
+            gradients[i] = gradient * (values[i] - block[size + i])
+
+
+@compiled
+def _differentiate_slopes(first: int, n: int, options: Array, tables: Any, of_raw: Array) -> None:
+    """Give each inner knot's raw slope the gradient of the bin on either side that holds x."""
+    one = options[4]
+    sizes, _, block, index = tables
+    n_bins = sizes.shape[1]
+    for k in range(1, n_bins):
+        gradients = of_raw[2 * n_bins + k - 1, first : first + n]
+        for i in range(n):
+            right = block[_RAW_RIGHT + i] if index[i] + 1 == k else one - one
+            gradients[i] = block[_RAW_LEFT + i] if index[i] == k else right

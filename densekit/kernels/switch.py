@@ -40,6 +40,8 @@ def is_usable(*tensors: Tensor) -> bool:
         _is_plain.get()
         or torch._C._are_functorch_transforms_active()
         or torch.autograd.forward_ad._current_level >= 0
-        or any(t.dtype not in (torch.float32, torch.float64) for t in tensors)
+        or any(
+            t.device.type != "cpu" or t.dtype not in (torch.float32, torch.float64) for t in tensors
+        )
         or len({t.dtype for t in tensors}) > 1
     )

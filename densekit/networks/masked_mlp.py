@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import cast
+from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from densekit.errors import ParameterError
-from densekit.kernels import perceptron
+from densekit.kernels import MapKernel, perceptron, solve
 
 
 class MaskedLinear(nn.Linear):
@@ -94,6 +95,11 @@ class MaskedMLP(nn.Module):
         )
         return outputs.view(self.n_params, self.n_features, -1).permute(2, 1, 0)
 
+    def weights_and_biases(self) -> tuple[list[Tensor], list[Tensor]]:
+        """Those of each layer, from the inputs to the outputs; masks are multiplied in."""
+        layers = self._layers
+        return [layer.weight * layer.mask for layer in layers], [layer.bias for layer in layers]
+
     @property
     def _layers(self) -> list[MaskedLinear]:
         return cast("list[MaskedLinear]", [*self.hidden, self.output])
@@ -130,6 +136,48 @@ class MaskedMLP(nn.Module):
             params = _addmm(biases[feature], weights[feature], below)
             known.append(step(feature, params.T)[None])
         return known.filled()[self.place].T
+
+    def solve_map(
+        self, kernel: MapKernel, z: Tensor, context: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Do what `solve` does for a compiled map, all in machine code and without gradients.
+
+        Parameters
+        ----------
+        kernel : MapKernel
+        z : Tensor of shape (n_rows, n_features)
+        context : Tensor of shape (n_rows, n_context), optional
+
+        Returns
+        -------
+        x, log_slopes : Tensors of shape (n_rows, n_features)
+            Log-slopes are those of the inverse map.
+        """
+        rows = z.T[self.order]
+        given = z.new_empty(0, len(z)) if context is None else context.to(z.dtype).T.contiguous()
+        x, log_slopes = torch.empty_like(rows), torch.empty_like(rows)
+        solve(
+            *(rows.numpy(), given.numpy(), self._arrays(), kernel.is_spline),
+            *(kernel.numbers(z.dtype), x.numpy(), log_slopes.numpy()),
+        )
+        return x[self.place].T, log_slopes[self.place].T
+
+    def _arrays(self) -> tuple[Any, ...]:
+        """The network as `kernels.solve` wants it, with its inputs in order behind the context."""
+        inputs = torch.arange(self.n_features, self.n_features + self.n_context)
+        inputs = torch.cat([inputs, self.order])
+        weights = [layer.weight.detach() for layer in self._layers]  # what masks hide is not read
+        weights[0] = weights[0][:, inputs]
+        by_feature = (self.n_params, self.n_features, -1)
+        output = weights.pop().view(by_feature)[:, self.order].transpose(0, 1).contiguous()
+        bias = self.output.bias.detach().view(by_feature)[:, self.order, 0].T.contiguous()
+        return (
+            tuple(weight.numpy() for weight in weights),
+            tuple(layer.bias.detach().numpy() for layer in self._layers[:-1]),
+            np.array(self._ends),
+            output.numpy(),
+            bias.numpy(),
+        )
 
     def _prepare(
         self, context: Tensor | None

@@ -36,6 +36,10 @@ class MLP(nn.Module):
         """Map (n_inputs, batch) to (n_outputs, batch): features come first, which is fastest."""
         if not self.n_inputs:
             return self.bias[:, None].expand(-1, x.shape[1])
+        return perceptron(x, *self.weights_and_biases())
+
+    def weights_and_biases(self) -> tuple[list[Tensor], list[Tensor]]:
+        """Those of each layer, from the inputs to the outputs."""
         hidden = cast("list[nn.Linear]", list(self.hidden))
         weights = [*(layer.weight for layer in hidden), self.weight]
-        return perceptron(x, weights, [*(layer.bias for layer in hidden), self.bias])
+        return weights, [*(layer.bias for layer in hidden), self.bias]

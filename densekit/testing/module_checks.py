@@ -12,6 +12,7 @@ from densekit.transforms.base import Transform
 
 FAST_EXACT, FAST_ROUGH = 1e-10, 1e-4  # what kernels must reach in float64 and in float32
 N_ROWS_FOR_KERNELS = 64
+N_ROWS_FOLDED = 3
 DIFFERENCE = 1e-6  # of the finite differences that gradients are compared with
 
 
@@ -171,6 +172,24 @@ def check_fast_path_is_the_plain_one(case: Case) -> None:
             tools.require_close(fast[name], value, case, law, tolerance)
 
 
+def check_folding_changes_nothing(case: Case) -> None:
+    """What `fold` gives for few rows is what the module itself gives, and stays when it learns."""
+    for dtype, tolerance in ((torch.float64, FAST_EXACT), (torch.float32, FAST_ROUGH)):
+        module = tools.build_module(case, dtype)
+        x, context = _inputs(case, module, n_rows=N_ROWS_FOLDED, dtype=dtype)
+        if context is not None:
+            return
+        is_transform = isinstance(module, Transform)
+        with torch.no_grad():
+            expected = module(x) if is_transform else (module.log_prob(x),)
+        run = module.fold()
+        tools.shake(module, 5)
+        values = run(x.numpy().copy())
+        for value, whole in zip(values if is_transform else (values,), expected, strict=True):
+            law = f"fold gives {value.dtype} that is not what the module gives ({dtype})"
+            tools.require_close(torch.from_numpy(value), whole, case, law, tolerance)
+
+
 def check_state_dict_holds_everything(case: Case) -> None:
     """A second object gives the same results after it loaded the first one's state_dict."""
     module, other = tools.build_module(case, seed=0), tools.build_module(case, seed=11)
@@ -274,6 +293,7 @@ MODULE_CHECKS = [
     check_every_parameter_gets_a_gradient,
     check_gradients_are_those_of_differences,
     check_fast_path_is_the_plain_one,
+    check_folding_changes_nothing,
     check_state_dict_holds_everything,
     check_constants_are_buffers,
     check_wrong_shape_is_refused,

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from densekit import kernels
 from densekit.networks import MaskedMLP
-from densekit.transforms.base import Transform, build_elementwise, check_vector
+from densekit.transforms.base import RowMap, Transform, build_elementwise, check_vector, fold_layer
 
 if TYPE_CHECKING:
     from densekit.testing.cases import TransformCase
@@ -59,6 +60,11 @@ class Autoregressive(Transform):
         return z, log_slope.sum(1)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        kernel = self.elementwise.kernel
+        is_fast = kernel and not torch.is_grad_enabled() and len(self.network.hidden)
+        if kernel and is_fast and kernels.is_usable(z, self.network.output.weight):
+            x, slopes = self.network.solve_map(kernel, z, self._flat(context))
+            return x, slopes.sum(1)
         log_slopes = []
 
         def step(feature: int, params: Tensor) -> Tensor:
@@ -68,6 +74,13 @@ class Autoregressive(Transform):
 
         x = self.network.solve(step, len(z), self._flat(context))
         return x, torch.stack(log_slopes).sum(0)
+
+    def fold(self) -> RowMap:
+        kernel, network = self.elementwise.kernel, self.network
+        if kernel is None or not len(network.hidden) or self.context_shape is not None:
+            return super().fold()
+        features = torch.arange(network.n_features)
+        return fold_layer(kernel, features, features, *network.weights_and_biases())
 
     def _flat(self, context: Tensor | None) -> Tensor | None:
         if self.context_shape is None or context is None:

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from densekit import registry
 from densekit.elementwise import Affine, Elementwise, Spline
 from densekit.errors import ContextError, ShapeError
+from densekit.kernels import MapKernel, map_rows
 
 if TYPE_CHECKING:
     from densekit.testing.cases import TransformCase
+
+
+Array = NDArray[Any]
+RowMap = Callable[[Array], tuple[Array, Array]]
 
 
 class Transform(nn.Module, ABC):
@@ -48,6 +57,8 @@ class Transform(nn.Module, ABC):
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
+        if "forward" in cls.__dict__ and "fold" not in cls.__dict__:
+            cls.fold = Transform.fold  # type: ignore[method-assign]  # that of a parent maps otherwise
         guard_shapes(cls, "forward", "event_shape", _no_latents)
         guard_shapes(cls, "inverse", "output_shape", _no_rows)
 
@@ -70,6 +81,23 @@ class Transform(nn.Module, ABC):
     @abstractmethod
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Map latents to data; the log-determinant is that of this direction."""
+
+    def fold(self) -> RowMap:
+        """Freeze `forward` for few rows: constants folded, no autograd, arrays in and out.
+
+        Returns
+        -------
+        callable (x of shape (batch, *event_shape)) -> z, log_det
+            What was learned later does not change it. Subclasses may know faster ways than this
+            one, which calls a copy of the layer.
+        """
+        twin = copy.deepcopy(self).eval().requires_grad_(False)
+
+        def run(x: Array) -> tuple[Array, Array]:
+            z, log_det = twin(torch.from_numpy(x))
+            return z.numpy(), log_det.numpy()
+
+        return run
 
     def fit_statistics(self, x: Tensor) -> None:
         """Set what is computed from data and not learned; called once, before training."""
@@ -130,6 +158,25 @@ def check_context(who: str, context: Tensor | None, expected: tuple[int, ...]) -
             f"{who} got a context of shape {tuple(context.shape)}, "
             f"expected (batch, {', '.join(map(str, expected))})."
         )
+
+
+def fold_layer(
+    kernel: MapKernel, kept: Tensor, moved: Tensor, weights: list[Tensor], biases: list[Tensor]
+) -> RowMap:
+    """Freeze a layer that maps some features by what its network makes of others."""
+    features = kept.numpy().copy(), moved.numpy().copy()
+    network = tuple(
+        tuple(np.ascontiguousarray(t.detach().numpy()).copy() for t in part)
+        for part in (weights, biases)
+    )
+    options = kernel.is_spline, kernel.numbers(weights[0].dtype)
+
+    def run(x: Array) -> tuple[Array, Array]:
+        z, log_det = np.empty_like(x), np.empty(len(x), x.dtype)
+        map_rows(x, *features, *network, *options, z, log_det)
+        return z, log_det
+
+    return run
 
 
 def build_elementwise(spec: Any, event_shape: Sequence[int]) -> Elementwise:

@@ -6,11 +6,12 @@ import itertools
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from densekit.errors import ShapeError
-from densekit.transforms.base import Transform
+from densekit.transforms.base import Array, RowMap, Transform
 
 if TYPE_CHECKING:
     from densekit.testing.cases import TransformCase
@@ -72,6 +73,18 @@ class Chain(Transform):
             z, log_det = step.inverse(z, context)
             total = total + log_det
         return z, total
+
+    def fold(self) -> RowMap:
+        runs = [step.fold() for step in self.steps]
+
+        def run(x: Array) -> tuple[Array, Array]:
+            total = np.zeros(len(x), x.dtype)
+            for run_step in runs:
+                x, log_det = run_step(x)
+                total += log_det
+            return x, total
+
+        return run
 
     @torch.no_grad()
     def fit_statistics(self, x: Tensor) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from densekit.errors import ParameterError
 from densekit.networks import MLP
-from densekit.transforms.base import Transform, build_elementwise, check_vector
+from densekit.transforms.base import RowMap, Transform, build_elementwise, check_vector, fold_layer
 
 if TYPE_CHECKING:
     from densekit.testing.cases import TransformCase
@@ -85,6 +85,12 @@ class Coupling(Transform):
         if not (self._moves_first or self._moves_last):
             rows = rows[self.restore]
         return rows.T, log_slope.sum(1)
+
+    def fold(self) -> RowMap:
+        kernel, network = self.elementwise.kernel, self.network
+        if kernel is None or not len(network.hidden) or self.context_shape is not None:
+            return super().fold()
+        return fold_layer(kernel, self.kept, self.moved, *network.weights_and_biases())
 
     def _params(self, kept: Tensor, context: Tensor | None) -> Tensor:
         if self.context_shape is not None and context is not None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from densekit.transforms.base import Transform, check_vector
+from densekit.transforms.base import RowMap, Transform, check_vector
 
 
 class Linear(Transform):
@@ -42,6 +43,13 @@ class Linear(Transform):
         columns = torch.linalg.solve_triangular(lower, columns, upper=False, unitriangular=True)
         columns = torch.linalg.solve_triangular(upper, columns, upper=True)
         return columns.T, -self.log_scale.sum().expand(z.shape[0])
+
+    @torch.no_grad()
+    def fold(self) -> RowMap:
+        lower, upper = self._factors()
+        matrix = (lower @ upper)[self.permutation].T.contiguous().numpy()
+        log_det = self.log_scale.sum().numpy()
+        return lambda x: (x @ matrix, np.full(len(x), log_det))
 
     def _factors(self) -> tuple[Tensor, Tensor]:
         n_features = self.log_scale.numel()

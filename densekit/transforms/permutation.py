@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from densekit.errors import ParameterError
-from densekit.transforms.base import Transform, check_vector
+from densekit.transforms.base import RowMap, Transform, check_vector
 
 if TYPE_CHECKING:
     from densekit.testing.cases import TransformCase
@@ -66,6 +67,10 @@ class Permutation(Transform):
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return z.T[self.inverse_permutation].T, z.new_zeros(z.shape[0])
+
+    def fold(self) -> RowMap:
+        index = self.permutation.numpy().copy()
+        return lambda x: (x[:, index], np.zeros(len(x), x.dtype))
 
     @classmethod
     def example_cases(cls) -> list[TransformCase]:

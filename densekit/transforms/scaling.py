@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from densekit.transforms.base import Transform, check_vector
+from densekit.transforms.base import RowMap, Transform, check_vector
 
 TAIL = 0.05  # share of a column, on each side, that does not count towards its scale
 _SPREAD_OF_NORMAL = 3.2897072539029444  # distance of a standard normal's 5 % and 95 % quantiles
@@ -64,6 +65,9 @@ class Scale(Transform):
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return z * torch.exp(-self.log_scale), -self.log_scale.sum().expand(z.shape[0])
 
+    def fold(self) -> RowMap:
+        return _fold(torch.zeros_like(self.log_scale), self.log_scale)
+
 
 class ActNorm(Transform):
     """z = (x + shift) * exp(log_scale), learned, and standardising at the start (Kingma 2018, 3.1).
@@ -89,6 +93,17 @@ class ActNorm(Transform):
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         x = z * torch.exp(-self.log_scale) - self.shift
         return x, -self.log_scale.sum().expand(z.shape[0])
+
+    def fold(self) -> RowMap:
+        return _fold(self.shift, self.log_scale)
+
+
+@torch.no_grad()
+def _fold(shift: Tensor, log_scale: Tensor) -> RowMap:
+    """z = (x + shift) * exp(log_scale) on arrays."""
+    scale, offset = log_scale.exp().numpy(), (shift * log_scale.exp()).numpy()
+    log_det = log_scale.sum().numpy()
+    return lambda x: (x * scale + offset, np.full(len(x), log_det))
 
 
 def _location_and_scale(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
