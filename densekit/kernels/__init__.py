@@ -6,6 +6,7 @@ contract kit checks that the two agree, gradients too.
 
 from densekit.kernels.affine import affine
 from densekit.kernels.elementwise import MapKernel
+from densekit.kernels.layer import Layer, map_layer, unmap_layer
 from densekit.kernels.perceptron import perceptron
 from densekit.kernels.products import product
 from densekit.kernels.rows import map_rows
@@ -14,13 +15,16 @@ from densekit.kernels.spline import spline
 from densekit.kernels.switch import is_usable, plain
 
 __all__ = [
+    "Layer",
     "MapKernel",
     "affine",
     "is_usable",
+    "map_layer",
     "map_rows",
     "perceptron",
     "plain",
     "product",
     "solve",
     "spline",
+    "unmap_layer",
 ]

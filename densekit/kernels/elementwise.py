@@ -55,9 +55,33 @@ class MapKernel(NamedTuple):
     def _run(self, function: Any, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         rows, raw = flipped(x.detach()), flipped(params.detach())
         result, log_slope = torch.empty_like(rows), torch.empty_like(rows)
-        inputs = _elements(rows), _parameters(raw), self.numbers(x.dtype)
-        function(*inputs, _elements(result), _elements(log_slope))
+        self.fill(function, rows, raw, result, log_slope)
         return unflipped(result), unflipped(log_slope)
+
+    def fill(
+        self, function: Any, x: Tensor, raw: Tensor, result: Tensor, log_slope: Tensor
+    ) -> None:
+        """Run `forward` or `inverse` on contiguous tensors, parameters first in memory."""
+        if x.numel():
+            inputs = _elements(x), _parameters(raw, x), self.numbers(x.dtype)
+            function(*inputs, _elements(result), _elements(log_slope))
+
+    def fill_gradients(
+        self,
+        x: Tensor,
+        raw: Tensor,
+        of_z: Tensor,
+        of_log_slope: Tensor,
+        of_x: Tensor,
+        of_raw: Tensor,
+    ) -> None:
+        """Run `backward` on contiguous tensors, parameters first in memory."""
+        if x.numel():
+            self.backward(
+                *(_elements(x), _parameters(raw, x), self.numbers(x.dtype)),
+                *(_elements(of_z), _elements(of_log_slope)),
+                *(_elements(of_x), _parameters(of_raw, x)),
+            )
 
     def numbers(self, dtype: torch.dtype) -> Array:
         """The options as an array of the elements' dtype, so that arithmetic keeps to it."""
@@ -76,11 +100,8 @@ class _Map(torch.autograd.Function):
     def backward(ctx: Any, of_z: Tensor, of_log_slope: Tensor) -> tuple[Any, ...]:
         x, raw = (flipped(t.detach()) for t in ctx.saved_tensors)
         of_x, of_raw = torch.empty_like(x), torch.empty_like(raw)
-        ctx.kernel.backward(
-            *(_elements(x), _parameters(raw), ctx.kernel.numbers(x.dtype)),
-            *(_elements(flipped(of_z)), _elements(flipped(of_log_slope))),
-            *(_elements(of_x), _parameters(of_raw)),
-        )
+        gradients = flipped(of_z), flipped(of_log_slope)
+        ctx.kernel.fill_gradients(x, raw, *gradients, of_x, of_raw)
         return unflipped(of_x), unflipped(of_raw), None
 
 
@@ -93,11 +114,11 @@ def _broadcast(x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _elements(rows: Tensor) -> Array:
-    return rows.view(-1).numpy()
+    return rows.detach().view(-1).numpy()
 
 
-def _parameters(raw: Tensor) -> Array:
-    return raw.view(raw.shape[0], -1).numpy()
+def _parameters(raw: Tensor, x: Tensor) -> Array:
+    return raw.detach().view(-1, x.numel()).numpy()
 
 
 @functools.cache

@@ -47,12 +47,13 @@ def log(x: Any) -> Any:
 
 @overload(exp, strict=False)
 def _choose_exp(x: Any) -> Any:
-    return (lambda x: _exp32(x)) if x == types.float32 else (lambda x: math.exp(x))
+    # Numba wants a Python function with this argument, hence the lambdas.
+    return (lambda x: _exp32(x)) if x == types.float32 else (lambda x: math.exp(x))  # noqa: PLW0108
 
 
 @overload(log, strict=False)
 def _choose_log(x: Any) -> Any:
-    return (lambda x: _log32(x)) if x == types.float32 else (lambda x: math.log(x))
+    return (lambda x: _log32(x)) if x == types.float32 else (lambda x: math.log(x))  # noqa: PLW0108
 
 
 @compiled

@@ -15,14 +15,15 @@ MAX_SHARED_SUM = 128
 MIN_ONEDNN_ROWS = 4
 
 
-def product(a: Tensor, b: Tensor) -> Tensor:
-    """``a @ b`` of two matrices.
+def product(a: Tensor, b: Tensor, is_over_rows: bool = False) -> Tensor:
+    """``a @ b`` of two matrices; `is_over_rows` says that it sums over a batch.
 
     oneDNN uses all vector instructions of any processor; the BLAS in torch's wheels does not on
     AMD's, where oneDNN takes half the time.
     """
     n_rows, n_summed = a.shape
-    is_worth_it = n_summed > MAX_SHARED_SUM or n_rows * b.numel() >= MIN_WORK
+    is_long = n_summed > MAX_SHARED_SUM and not is_over_rows
+    is_worth_it = is_long or n_rows * b.numel() >= MIN_WORK
     is_possible = a.dtype == torch.float32 and a.device.type == "cpu"
     if is_possible and is_worth_it and n_rows >= MIN_ONEDNN_ROWS:
         linear = _onednn_linear()

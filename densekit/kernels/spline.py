@@ -125,7 +125,7 @@ def _tables(raw: Array) -> Any:
 def _find_bins(
     value: Array, raw: Array, options: Array, axis: int, first: int, tables: Any
 ) -> None:
-    """Find elements' bins by their places along x (axis 0) or z (axis 1), and note their numbers."""
+    """Find elements' bins by their places along x (axis 0) or z (axis 1), and note their sizes."""
     bound, one = options[0], options[4]
     sizes, knots, block, index = tables
     n_bins = sizes.shape[1]

@@ -86,19 +86,17 @@ class MaskedMLP(nn.Module):
         rows = x.T.contiguous()
         if context is not None:
             rows = torch.cat([rows, context.to(x.dtype).T])
-        layers = self._layers
-        outputs = perceptron(
-            rows,
-            [layer.weight for layer in layers],
-            [layer.bias for layer in layers],
-            [layer.mask for layer in layers],
-        )
+        outputs = perceptron(rows, *self.weights_and_biases(), self.masks())
         return outputs.view(self.n_params, self.n_features, -1).permute(2, 1, 0)
 
     def weights_and_biases(self) -> tuple[list[Tensor], list[Tensor]]:
-        """Those of each layer, from the inputs to the outputs; masks are multiplied in."""
+        """Those of each layer, from the inputs to the outputs, before masking."""
         layers = self._layers
-        return [layer.weight * layer.mask for layer in layers], [layer.bias for layer in layers]
+        return [layer.weight for layer in layers], [layer.bias for layer in layers]
+
+    def masks(self) -> list[Tensor]:
+        """Zeros and ones that multiply the weights."""
+        return [layer.mask for layer in self._layers]
 
     @property
     def _layers(self) -> list[MaskedLinear]:

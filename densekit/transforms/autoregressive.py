@@ -55,7 +55,19 @@ class Autoregressive(Transform):
         )
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        params = self.network(x, self._flat(context))
+        kernel, network = self.elementwise.kernel, self.network
+        if kernel and kernels.is_usable(x, network.output.weight):
+            everything = slice(None)
+            layer = kernels.Layer(kernel, everything, everything, network.masks())
+            given = self._flat(context)
+            rows, log_det = kernels.map_layer(
+                x.T.contiguous(),
+                None if given is None else given.T.to(x.dtype),
+                layer,
+                *network.weights_and_biases(),
+            )
+            return rows.T, log_det
+        params = network(x, self._flat(context))
         z, log_slope = self.elementwise.forward(x, params)
         return z, log_slope.sum(1)
 
@@ -80,7 +92,9 @@ class Autoregressive(Transform):
         if kernel is None or not len(network.hidden) or self.context_shape is not None:
             return super().fold()
         features = torch.arange(network.n_features)
-        return fold_layer(kernel, features, features, *network.weights_and_biases())
+        weights, biases = network.weights_and_biases()
+        masked = [w * mask for w, mask in zip(weights, network.masks(), strict=True)]
+        return fold_layer(kernel, features, features, masked, biases)
 
     def _flat(self, context: Tensor | None) -> Tensor | None:
         if self.context_shape is None or context is None:

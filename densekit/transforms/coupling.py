@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from densekit import kernels
 from densekit.errors import ParameterError
 from densekit.networks import MLP
 from densekit.transforms.base import RowMap, Transform, build_elementwise, check_vector, fold_layer
@@ -54,9 +55,7 @@ class Coupling(Transform):
         self.register_buffer("kept", is_kept.nonzero()[:, 0])
         self.register_buffer("moved", (~is_kept).nonzero()[:, 0])
         self.register_buffer("restore", torch.argsort(torch.cat([self.kept, self.moved])))
-        # Where either part stands in one piece before the other, they are split without a copy.
-        self._moves_first = is_kept.tolist() == sorted(is_kept.tolist())
-        self._moves_last = is_kept.tolist() == sorted(is_kept.tolist(), reverse=True)
+        self._kept, self._moved = (_as_slice(index) for index in (self.kept, self.moved))
         self.elementwise = build_elementwise(elementwise, event_shape)
         n_context = 0 if self.context_shape is None else math.prod(self.context_shape)
         self.network = MLP(
@@ -66,25 +65,37 @@ class Coupling(Transform):
         )
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return self._map(x, context, self.elementwise.forward)
+        kernel = self._usable_kernel(x)
+        if kernel is None:
+            return self._map(x, context, self.elementwise.forward)
+        return self._run_kernel(kernels.map_layer, kernel, x, context)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return self._map(z, context, self.elementwise.inverse)
+        kernel = self._usable_kernel(z)
+        if kernel is None or torch.is_grad_enabled():
+            return self._map(z, context, self.elementwise.inverse)
+        return self._run_kernel(kernels.unmap_layer, kernel, z, context)
+
+    def _usable_kernel(self, x: Tensor) -> kernels.MapKernel | None:
+        is_usable = self.network.n_inputs and kernels.is_usable(x, self.network.weight)
+        return self.elementwise.kernel if is_usable else None
+
+    def _run_kernel(
+        self, run: Any, kernel: kernels.MapKernel, x: Tensor, context: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        rows = x.T.contiguous()  # features first, as kernels want them
+        # Features that stand side by side are read without a copy.
+        kept, moved = self._kept or self.kept, self._moved or self.moved
+        layer = kernels.Layer(kernel, kept, moved, masks=None)
+        network = self.network.weights_and_biases()
+        z, log_det = run(rows, self._flat(context, x.dtype), layer, *network)
+        return z.T, log_det
 
     def _map(self, x: Tensor, context: Tensor | None, direction: Any) -> tuple[Tensor, Tensor]:
-        rows = x.T.contiguous()  # features first, as kernels want them
-        n_kept, n_moved = len(self.kept), len(self.moved)
-        if self._moves_first:
-            moved, kept = rows.split([n_moved, n_kept])
-        elif self._moves_last:
-            kept, moved = rows.split([n_kept, n_moved])
-        else:
-            kept, moved = rows[self.kept], rows[self.moved]
+        rows = x.T.contiguous()
+        kept, moved = rows[self.kept], rows[self.moved]
         mapped, log_slope = direction(moved.T, self._params(kept, context))
-        rows = torch.cat([mapped.T, kept] if self._moves_first else [kept, mapped.T])
-        if not (self._moves_first or self._moves_last):
-            rows = rows[self.restore]
-        return rows.T, log_slope.sum(1)
+        return torch.cat([kept, mapped.T])[self.restore].T, log_slope.sum(1)
 
     def fold(self) -> RowMap:
         kernel, network = self.elementwise.kernel, self.network
@@ -93,10 +104,14 @@ class Coupling(Transform):
         return fold_layer(kernel, self.kept, self.moved, *network.weights_and_biases())
 
     def _params(self, kept: Tensor, context: Tensor | None) -> Tensor:
-        if self.context_shape is not None and context is not None:
-            kept = torch.cat([kept, context.flatten(1).to(kept.dtype).T])
-        outputs = self.network(kept)
+        given = self._flat(context, kept.dtype)
+        outputs = self.network(kept if given is None else torch.cat([kept, given]))
         return outputs.view(self.elementwise.n_params, len(self.moved), -1).permute(2, 1, 0)
+
+    def _flat(self, context: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+        if self.context_shape is None or context is None:
+            return None
+        return context.flatten(1).to(dtype).T
 
     @classmethod
     def example_cases(cls) -> list[TransformCase]:
@@ -113,6 +128,13 @@ class Coupling(Transform):
             ),
             TransformCase("Coupling(one feature)", lambda: cls((1,), elementwise="spline")),
         ]
+
+
+def _as_slice(index: Tensor) -> slice | None:
+    """The same features as a slice, where they stand side by side."""
+    first, end = int(index[0]) if len(index) else 0, len(index)
+    is_one_piece = torch.equal(index, torch.arange(first, first + end))
+    return slice(first, first + end) if is_one_piece else None
 
 
 def _parse_mask(mask: str | Sequence[bool], n_features: int) -> Tensor:
