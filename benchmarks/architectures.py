@@ -7,7 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from densekit.densities import Flow, Normal
@@ -43,6 +45,17 @@ ARCHITECTURES = (
     Architecture("nsf_c", 5, False, True),
     Architecture("nsf_ar", 5, True, True),
 )
+
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted density: how it scores rows, and when its best weights were found, if it says so."""
+
+    score: Callable[[Array], Array]
+    seconds_to_best: float | None = None
 
 
 @dataclass(frozen=True)

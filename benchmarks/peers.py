@@ -77,6 +77,50 @@ class _Conditioner(torch.nn.Sequential):
         return result
 
 
+def normflows(architecture: Architecture, n_features: int) -> Contender:
+    """normflows' flow; affine couplings keep the first half, so features are swapped between."""
+    import normflows as nf
+
+    spline: dict[str, Any] = {"num_bins": N_BINS, "tail_bound": 5.0}
+    layers: list[Any] = []
+    for _ in range(architecture.n_layers):
+        sizes = (n_features, len(HIDDEN) - 1, HIDDEN[0])
+        if architecture.is_spline:
+            kind = nf.flows.CoupledRationalQuadraticSpline
+            if architecture.is_autoregressive:
+                kind = nf.flows.AutoregressiveRationalQuadraticSpline
+            layers.append(kind(*sizes, **spline))
+        elif architecture.is_autoregressive:
+            options = {"num_blocks": len(HIDDEN) - 1, "use_residual_blocks": False}
+            layers.append(nf.flows.MaskedAffineAutoregressive(n_features, HIDDEN[0], **options))
+        else:
+            n_kept = (n_features + 1) // 2
+            network = nf.nets.MLP([n_kept, *HIDDEN, 2 * (n_features - n_kept)], init_zeros=True)
+            layers.append(nf.flows.AffineCouplingBlock(network))
+        layers.append(nf.flows.Permute(n_features, mode="swap"))
+    flow = nf.NormalizingFlow(nf.distributions.DiagGaussian(n_features, trainable=False), layers)
+    return Contender(flow, flow.log_prob, flow.sample, _adam(flow), lambda: flow.log_prob)
+
+
+def torchflows(architecture: Architecture, n_features: int) -> Contender:
+    """torchflows' flow, which adds elementwise affine layers and ActNorm of its own."""
+    from torchflows import flows
+    from torchflows.bijections.finite.autoregressive import architectures
+
+    names = {
+        "realnvp": "RealNVP",
+        "maf": "MAF",
+        "nsf_c": "CouplingRQNSF",
+        "nsf_ar": "MaskedAutoregressiveRQNSF",
+    }
+    options: dict[str, Any] = {"n_layers": architecture.n_layers}
+    options["conditioner_kwargs"] = {"n_hidden": HIDDEN[0], "n_layers": len(HIDDEN) + 1}
+    if architecture.is_spline:
+        options["transformer_kwargs"] = {"n_bins": N_BINS}
+    flow = flows.Flow(getattr(architectures, names[architecture.name])((n_features,), **options))
+    return Contender(flow, flow.log_prob, flow.sample, _adam(flow), lambda: flow.log_prob)
+
+
 def _adam(flow: Any) -> Callable[[Any], None]:
     """A training step as the peer's users write it."""
     optimiser = torch.optim.Adam(flow.parameters(), lr=1e-3)
@@ -88,7 +132,12 @@ def _adam(flow: Any) -> Callable[[Any], None]:
     return after_backward
 
 
-_PEERS: dict[str, Callable[[Architecture, int], Contender]] = {"zuko": zuko, "nflows": nflows}
+_PEERS: dict[str, Callable[[Architecture, int], Contender]] = {
+    "zuko": zuko,
+    "nflows": nflows,
+    "normflows": normflows,
+    "torchflows": torchflows,
+}
 
 
 def available() -> dict[str, Callable[[Architecture, int], Contender]]:

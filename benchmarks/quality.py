@@ -3,120 +3,149 @@
 from __future__ import annotations
 
 import copy
-import os
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from sklearn import datasets
 from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.neighbors import KernelDensity
 
-from benchmarks import peers
-from benchmarks.architectures import ARCHITECTURES
+from benchmarks import peers, tables
+from benchmarks.architectures import ARCHITECTURES, Array, Fitted
+from benchmarks.remote import RemotePeers
 from densekit import MAFEstimator, NSFEstimator, RealNVPEstimator
 
-Array = NDArray[np.float64]
-Fit = Callable[[Array], Callable[[Array], Array]]
-MAX_SECONDS = 120.0
+Fit = Callable[[Array], Fitted]
+OWN = "densekit nsf"  # whose time to reach the best peer is measured
+EPOCH_GROWTH = 1.5  # of the lengths of the fits that measure it
 
 
-def tables() -> Iterator[tuple[str, Array, Array]]:
-    """Name, training rows and held-out rows of each set, standardised by the training rows."""
-    for name, load in (
-        ("wine", datasets.load_wine),
-        ("breast_cancer", datasets.load_breast_cancer),
-        ("digits", datasets.load_digits),
-    ):
-        x = load().data
-        train, test = train_test_split(x, test_size=0.2, random_state=0)
-        varies = train.std(0) > 0
-        train, test = train[:, varies], test[:, varies]
-        loc, scale = train.mean(0), train.std(0)
-        yield name, (train - loc) / scale, (test - loc) / scale
-    power = Path(os.environ.get("DENSEKIT_DATA", "")) / "power.npz"
-    if power.is_file():
-        with np.load(power) as parts:
-            train, validation = (parts[key].astype(float) for key in ("train", "val"))
-        yield "power (50,000 rows, validation split)", train[:50_000], validation[:20_000]
-
-
-def measure() -> dict[str, Any]:
-    """Fit every contender once to every table."""
-    cells = []
-    for table, train, test in tables():
-        for name, fit in contenders().items():
-            start = time.perf_counter()
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                scores = fit(train)(test)
-            cells.append(
-                {
-                    "table": table,
-                    "n_rows": len(train),
-                    "n_features": train.shape[1],
-                    "method": name,
-                    "nats": float(scores.mean()),
-                    "error": float(scores.std() / np.sqrt(len(scores))),
-                    "seconds": time.perf_counter() - start,
-                }
+def measure(
+    methods: Sequence[str], chosen: Sequence[str], max_seconds: float, jax_python: Path | None
+) -> dict[str, Any]:
+    """Fit every contender to every table; empty lists mean all."""
+    remote = RemotePeers(jax_python, torch.get_num_threads()) if jax_python else None
+    fits = contenders(max_seconds, remote)
+    fits = {name: fit for name, fit in fits.items() if not methods or name in methods}
+    cells: list[dict[str, Any]] = []
+    for table in tables.tables():
+        if chosen and table.name not in chosen:
+            continue
+        found = [_measure_cell(table, name, fit) for name, fit in fits.items()]
+        rivals = [cell for cell in found if not cell["method"].startswith("densekit")]
+        own = [cell for cell in found if cell["method"] == OWN]
+        if rivals and own:
+            own[0]["seconds_to_best_rival"] = _seconds_to_reach(
+                table, max(cell["nats"] for cell in rivals), own[0]["seconds"]
             )
-    return {"torch": torch.__version__, "skipped": peers.missing(), "cells": cells}
+        cells += found
+    missing = {"flowjax", "pzflow"} - set(remote.names if remote else [])
+    if remote:
+        remote.close()
+    return {"torch": torch.__version__, "skipped": [*peers.missing(), *missing], "cells": cells}
 
 
-def contenders() -> dict[str, Fit]:
+def contenders(max_seconds: float, remote: RemotePeers | None) -> dict[str, Fit]:
     """densekit with default parameters, the installed peers, and scikit-learn's densities."""
 
     def estimator(build: Callable[..., Any]) -> Fit:
-        return lambda x: build(random_state=0).fit(x).score_samples
+        return lambda x: Fitted(build(random_state=0).fit(x).score_samples)
 
     fits: dict[str, Fit] = {
-        "densekit nsf": estimator(NSFEstimator),
+        OWN: estimator(NSFEstimator),
         "densekit maf": estimator(MAFEstimator),
         "densekit realnvp": estimator(RealNVPEstimator),
         "GaussianMixture": _fit_mixture,
         "KernelDensity": _fit_kernels,
     }
-    for name, build in peers.available().items():
-        for architecture in ARCHITECTURES[1:]:
+    for architecture in ARCHITECTURES[1:]:
+        for name, build in peers.available().items():
 
-            def fit(x: Array, build: Any = build, architecture: Any = architecture) -> Any:
-                return _fit_peer(build(architecture, x.shape[1]), x)
+            def fit(x: Array, build: Any = build, architecture: Any = architecture) -> Fitted:
+                return _fit_peer(build(architecture, x.shape[1]), x, max_seconds)
 
             fits[f"{name} {architecture.name}"] = fit
+        for name in remote.names if remote else []:
+            if name == "pzflow" and architecture.name != "nsf_c":
+                continue
+
+            def fit_remote(x: Array, name: str = name, architecture: Any = architecture) -> Fitted:
+                return remote.fit(name, architecture, x, max_seconds)
+
+            fits[f"{name} {architecture.name}"] = fit_remote
     return fits
 
 
-def _fit_mixture(x: Array) -> Callable[[Array], Array]:
+def _measure_cell(table: tables.Table, name: str, fit: Fit) -> dict[str, Any]:
+    """Fit to the training rows of every split; score the held-out rows of all."""
+    start, scores = time.perf_counter(), []
+    for train, test in table.splits:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            fitted = fit(train)
+            scores.append(fitted.score(test))
+    nats = np.concatenate(scores)
+    return {
+        "table": table.name,
+        "n_rows": len(table.splits[0][0]),
+        "n_features": table.splits[0][0].shape[1],
+        "n_splits": len(table.splits),
+        "method": name,
+        "nats": float(nats.mean()),
+        "error": float(nats.std() / np.sqrt(len(nats))),
+        "n_not_finite": int((~np.isfinite(nats)).sum()),
+        "seconds": (time.perf_counter() - start) / len(table.splits),
+        "seconds_to_best": fitted.seconds_to_best,
+    }
+
+
+def _seconds_to_reach(table: tables.Table, nats: float, most: float) -> float | None:
+    """Seconds of the shortest default fit, by its epochs, that reaches so many held-out nats.
+
+    A fit with fewer epochs goes the same way as a longer one, so this is the time at which that
+    would have got there; None means that no fit of at most twice `most` seconds does.
+    """
+    train, test = table.splits[0]
+    n_epochs, seconds = 1.0, 0.0
+    while seconds < most:
+        start = time.perf_counter()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            estimator = NSFEstimator(random_state=0, max_epochs=round(n_epochs)).fit(train)
+        seconds = time.perf_counter() - start
+        if estimator.score_samples(test).mean() >= nats:
+            return seconds
+        if estimator.history_.n_epochs < round(n_epochs):
+            return None
+        n_epochs = max(n_epochs + 1, n_epochs * EPOCH_GROWTH)
+    return None
+
+
+def _fit_mixture(x: Array) -> Fitted:
     models = [GaussianMixture(k, reg_covar=1e-3, random_state=0).fit(x) for k in (1, 2, 5, 10, 20)]
-    best = min(models, key=lambda model: model.bic(x))
-    score_samples: Callable[[Array], Array] = best.score_samples
-    return score_samples
+    return Fitted(min(models, key=lambda model: model.bic(x)).score_samples)
 
 
-def _fit_kernels(x: Array) -> Callable[[Array], Array]:
+def _fit_kernels(x: Array) -> Fitted:
     search = GridSearchCV(KernelDensity(), {"bandwidth": np.geomspace(0.05, 2, 12)}, cv=3)
     search.fit(x[:5000])
-    best = KernelDensity(bandwidth=search.best_params_["bandwidth"]).fit(x)
-    score_samples: Callable[[Array], Array] = best.score_samples
-    return score_samples
+    return Fitted(KernelDensity(bandwidth=search.best_params_["bandwidth"]).fit(x).score_samples)
 
 
-def _fit_peer(contender: Any, x: Array) -> Callable[[Array], Array]:
+def _fit_peer(contender: Any, x: Array, max_seconds: float) -> Fitted:
     """The usual recipe: Adam, batches of 256, the best epoch by a tenth of the rows."""
     torch.manual_seed(0)
     train, validation = train_test_split(x, test_size=0.1, random_state=0)
     rows = torch.tensor(train, dtype=torch.float32)
     held_out = torch.tensor(validation, dtype=torch.float32)
-    best, since_best, start = -np.inf, 0, time.perf_counter()
+    best, since_best, start, seconds_to_best = -np.inf, 0, time.perf_counter(), 0.0
     weights = copy.deepcopy(contender.flow.state_dict())
-    while since_best < 20 and time.perf_counter() - start < MAX_SECONDS:
+    while since_best < 20 and time.perf_counter() - start < max_seconds:
         for index in torch.randperm(len(rows)).split(256):
             contender.train_step(rows[index])
         with torch.no_grad():
@@ -124,6 +153,7 @@ def _fit_peer(contender: Any, x: Array) -> Callable[[Array], Array]:
         since_best += 1
         if score > best:
             best, since_best = score, 0
+            seconds_to_best = time.perf_counter() - start
             weights = copy.deepcopy(contender.flow.state_dict())
     contender.flow.load_state_dict(weights)
 
@@ -132,4 +162,4 @@ def _fit_peer(contender: Any, x: Array) -> Callable[[Array], Array]:
         parts = torch.tensor(x, dtype=torch.float32).split(4096)
         return torch.cat([contender.score(part) for part in parts]).double().numpy()
 
-    return score_rows
+    return Fitted(score_rows, seconds_to_best)

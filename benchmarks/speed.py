@@ -6,6 +6,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
@@ -18,94 +19,102 @@ from benchmarks.architectures import (
     forward_limit,
     training_limit,
 )
+from benchmarks.remote import RemotePeers
 
-Action = Callable[[], object]
-LEAST_SECONDS = 0.02  # an action that takes less is repeated within a measurement
+Timer = Callable[[int], float]  # mean seconds of something that is done so many times
+LEAST_SECONDS = 0.02  # what takes less is repeated within a measurement
+TASKS = {
+    "score, batch 4096": ("score", 4096),
+    "sample, batch 4096": ("sample", 4096),
+    "score one row": ("score few", 1),
+    "train step, batch 256": ("train", 256),
+    "train step, batch 1024": ("train", 1024),
+}
 
 
 def measure(
-    dimensions: tuple[int, ...], threads: tuple[int, ...], repeats: int
+    dimensions: tuple[int, ...], threads: tuple[int, ...], repeats: int, jax_python: Path | None
 ) -> dict[str, object]:
     """Time every cell; the contenders take turns within a repeat."""
     cells = []
+    names: list[str] = []
     for n_threads in threads:
         torch.set_num_threads(n_threads)
+        remote = RemotePeers(jax_python, n_threads) if jax_python else None
+        names = remote.names if remote else []
         for architecture in ARCHITECTURES:
             for n_features in dimensions:
-                for task, actions in _tasks(architecture, n_features).items():
+                for title, timers in _timers(architecture, n_features, remote).items():
                     cells.append(
                         {
-                            "task": task,
+                            "task": title,
                             "threads": n_threads,
                             "flow": architecture.name,
                             "n_features": n_features,
-                            "seconds": _interleave(actions, repeats),
+                            "seconds": _interleave(timers, repeats),
                         }
                     )
+        if remote:
+            remote.close()
     return {
         "repeats": repeats,
         "torch": torch.__version__,
         "machine": platform.machine(),
-        "skipped": peers.missing(),
+        "skipped": [*peers.missing(), *({"flowjax", "pzflow"} - set(names))],
         "cells": cells,
     }
 
 
-def _tasks(architecture: Architecture, n_features: int) -> dict[str, dict[str, Action]]:
-    """For each task what each contender does, the limit first."""
+def _timers(
+    architecture: Architecture, n_features: int, remote: RemotePeers | None
+) -> dict[str, dict[str, Timer]]:
+    """For each task how each contender is timed, the limit first."""
     contenders = {"densekit": densekit(architecture, n_features)}
     for name, build in peers.available().items():
         contenders[name] = build(architecture, n_features)
-    tasks: dict[str, dict[str, Action]] = {}
-    for task, batch, prepare in (
-        ("score, batch 4096", 4096, _scoring),
-        ("sample, batch 4096", 4096, _sampling),
-        ("score one row", 1, _scoring_few),
-        ("train step, batch 256", 256, _training),
-        ("train step, batch 1024", 1024, _training),
-    ):
-        limit = training_limit if prepare is _training else forward_limit
-        tasks[task] = {"limit": limit(architecture, n_features, batch)}
+    timers: dict[str, dict[str, Timer]] = {}
+    for title, (task, batch) in TASKS.items():
+        limit = training_limit if task == "train" else forward_limit
+        timers[title] = {"limit": _timer(limit(architecture, n_features, batch))}
         for name, contender in contenders.items():
-            tasks[task][name] = prepare(contender, batch, n_features)
-    return tasks
+            timers[title][name] = _timer(_action(contender, task, batch, n_features))
+    for name in remote.names if remote else []:
+        tasks = {title: (task.removesuffix(" few"), n) for title, (task, n) in TASKS.items()}
+        for title, timer in remote.timers(name, architecture, tasks, n_features).items():
+            timers[title][name] = timer
+    return timers
 
 
-def _scoring(contender: Contender, batch: int, n_features: int) -> Action:
+def _action(contender: Contender, task: str, batch: int, n_features: int) -> Callable[[], object]:
     x = torch.randn(batch, n_features)
-    return torch.inference_mode()(lambda: contender.score(x))
-
-
-def _scoring_few(contender: Contender, batch: int, n_features: int) -> Action:
-    x, score = torch.randn(batch, n_features), contender.prepare_few()
+    if task == "train":
+        return lambda: contender.train_step(x)
+    if task == "sample":
+        return torch.inference_mode()(lambda: contender.sample(batch))
+    score = contender.prepare_few() if task == "score few" else contender.score
     return torch.inference_mode()(lambda: score(x))
 
 
-def _sampling(contender: Contender, batch: int, n_features: int) -> Action:
-    return torch.inference_mode()(lambda: contender.sample(batch))
+def _timer(action: Callable[[], object]) -> Timer:
+    def seconds(count: int) -> float:
+        start = time.perf_counter()
+        for _ in range(count):
+            action()
+        return (time.perf_counter() - start) / count
+
+    return seconds
 
 
-def _training(contender: Contender, batch: int, n_features: int) -> Action:
-    x = torch.randn(batch, n_features)
-    return lambda: contender.train_step(x)
-
-
-def _interleave(actions: dict[str, Action], repeats: int) -> dict[str, list[float]]:
-    """Median, least and greatest seconds of each action, after one round to warm up."""
-    times: dict[str, list[float]] = {name: [] for name in actions}
-    counts = {name: max(1, round(LEAST_SECONDS / _time(a, 1))) for name, a in actions.items()}
+def _interleave(timers: dict[str, Timer], repeats: int) -> dict[str, list[float]]:
+    """Median, least and greatest seconds of each action, after two rounds to warm up."""
+    times: dict[str, list[float]] = {name: [] for name in timers}
+    for timer in timers.values():
+        timer(1)
+    counts = {name: max(1, round(LEAST_SECONDS / timer(1))) for name, timer in timers.items()}
     for _ in range(repeats):
-        for name, action in actions.items():
-            times[name].append(_time(action, counts[name]))
+        for name, timer in timers.items():
+            times[name].append(timer(counts[name]))
     return {
         name: [statistics.median(values), min(values), max(values)]
         for name, values in times.items()
     }
-
-
-def _time(action: Action, count: int) -> float:
-    """Mean seconds of an action that is done so many times."""
-    start = time.perf_counter()
-    for _ in range(count):
-        action()
-    return (time.perf_counter() - start) / count
