@@ -1,4 +1,4 @@
-"""``python -m benchmarks speed|quality``: measure, print tables, write JSON and a page."""
+"""``python -m benchmarks COMMAND``: measure, print tables, write JSON, and make a page of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 import torch
 import typer
 
-from benchmarks import quality, report, speed
+from benchmarks import paper, quality, report, speed, stability
 
 JaxPython = Annotated[
     Path | None,
@@ -56,19 +56,45 @@ def run_quality(
     print(report.quality_page(result))
 
 
+@app.command("stability")
+def run_stability(
+    seeds: Annotated[int, typer.Option(min=1, help="Fits of each estimator to each table.")] = 3,
+    max_rows: Annotated[int, typer.Option(min=20, help="Rows of a table that are used.")] = 500,
+    out: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("stability.json"),
+) -> None:
+    """Default fits that diverge, and held-out scores that are not finite, over many tables."""
+    torch.set_num_threads(1)
+    result = stability.measure(seeds, max_rows)
+    out.write_text(json.dumps(result, indent=1))
+    print(report.stability_page(result))
+
+
+@app.command("paper")
+def run_paper(
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training rows.")] = 100,
+    rows: Annotated[int | None, typer.Option(help="Training rows; all of them by default.")] = None,
+    models: Annotated[list[str] | None, typer.Option(help="Some of the models.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 2,
+    out: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("paper.json"),
+) -> None:
+    """POWER as in the papers, from DENSEKIT_DATA: test nats, and validation nats over time."""
+    torch.set_num_threads(threads)
+    result = paper.measure(models or list(paper.MODELS), epochs, rows)
+    out.write_text(json.dumps(result, indent=1))
+    print(report.paper_page(result))
+
+
 @app.command("page")
 def write_page(
-    speed_json: Annotated[Path, typer.Option(help="What `speed` wrote.")] = Path("speed.json"),
-    quality_json: Annotated[Path, typer.Option(help="What `quality` wrote.")] = Path(
-        "quality.json"
-    ),
+    folder: Annotated[Path, typer.Argument(help="Where the JSON files of the commands lie.")],
     out: Annotated[Path, typer.Option(help="Markdown page.")] = Path("docs/benchmarks.md"),
 ) -> None:
-    """Make the page of benchmarks from both JSON files."""
-    pages = (
-        report.speed_page(json.loads(speed_json.read_text())),
-        report.quality_page(json.loads(quality_json.read_text())),
-    )
+    """Make the page of benchmarks from what the other commands wrote."""
+    pages = [
+        page(json.loads(path.read_text()))
+        for name, page in report.PAGES.items()
+        for path in sorted(folder.glob(f"{name}*.json"))
+    ]
     out.write_text("# Benchmarks\n\n" + "\n".join(pages))
 
 

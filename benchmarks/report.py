@@ -91,3 +91,63 @@ def quality_page(result: dict[str, Any]) -> str:
                 row.append("" if seconds is None else f"{seconds:.1f}")
             lines.append("| " + " | ".join(row) + " |")
     return "\n".join(lines) + "\n"
+
+
+def stability_page(result: dict[str, Any]) -> str:
+    """For each estimator how many fits diverged, and how many held-out scores are not finite."""
+    cells = result["cells"]
+    tables = {cell["table"] for cell in cells}
+    lines = [
+        "## Stability\n",
+        (
+            f"Measured by `python -m benchmarks stability --seeds {result['seeds']} --max-rows "
+            f"{result['max_rows']}`: default fits to {len(tables)} tables, {result['seeds']} seeds "
+            "each, and their held-out scores. A rollback is a return to the best weights after "
+            "a loss that is not finite.\n"
+        ),
+        "| estimator | fits | diverged | scores | not finite | rollbacks | seconds a fit |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for name in dict.fromkeys(cell["estimator"] for cell in cells):
+        own = [cell for cell in cells if cell["estimator"] == name]
+        sums = [
+            sum(cell.get(key, 0) for cell in own)
+            for key in ("is_diverged", "n_scores", "n_not_finite", "n_rollbacks")
+        ]
+        seconds = sum(cell["seconds"] for cell in own) / len(own)
+        row = [name, str(len(own)), *map(str, sums), f"{seconds:.1f}"]
+        lines.append("| " + " | ".join(row) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def paper_page(result: dict[str, Any]) -> str:
+    """Test nats on POWER beside the published, and validation nats over time."""
+    lines = [
+        "## POWER, whole\n",
+        (
+            f"Measured by `python -m benchmarks paper --epochs {result['epochs']} --rows "
+            f"{result['n_rows']} --threads {result['threads']}`: mean test nats of default recipes "
+            "with the given layers, beside those that the papers of the models give.\n"
+        ),
+        "| model | options | published | test nats | seconds |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for cell in result["cells"]:
+        options = ", ".join(f"{key}={value}" for key, value in cell["options"].items())
+        nats = f"{cell['nats']:.3f} +- {cell['error']:.3f}"
+        row = [cell["model"], options, f"{cell['published']:.2f}", nats, f"{cell['seconds']:.0f}"]
+        lines.append("| " + " | ".join(row) + " |")
+    for cell in result["cells"]:
+        curve = cell["curve"]
+        shown = [curve[i] for i in sorted({*range(0, len(curve), max(1, len(curve) // 12))})]
+        points = ", ".join(f"{nats:.3f} ({seconds:.0f} s)" for seconds, nats in shown)
+        lines.append(f"\nValidation nats of {cell['model']} over time: {points}.")
+    return "\n".join(lines) + "\n"
+
+
+PAGES = {
+    "speed": speed_page,
+    "quality": quality_page,
+    "paper": paper_page,
+    "stability": stability_page,
+}

@@ -50,6 +50,34 @@ def tables() -> Iterator[Table]:
         yield Table("power, 200,000 rows", [(train[:200_000], validation[:20_000])])
 
 
+def odd_tables() -> Iterator[Table]:
+    """More sets, among them shapes that are made up and some that are hard on purpose."""
+    random = np.random.default_rng(0)
+    n = 1000
+    made: dict[str, Array] = {
+        "iris": datasets.load_iris().data,
+        "diabetes": datasets.load_diabetes().data,
+        "linnerud": datasets.load_linnerud().data,
+        "moons": datasets.make_moons(n, noise=0.05, random_state=0)[0],
+        "circles": datasets.make_circles(n, noise=0.05, factor=0.5, random_state=0)[0],
+        "s curve": datasets.make_s_curve(n, random_state=0)[0],
+        "swiss roll": datasets.make_swiss_roll(n, random_state=0)[0],
+        "blobs": datasets.make_blobs(n, n_features=10, centers=8, random_state=0)[0],
+        "friedman": datasets.make_friedman1(n, random_state=0)[0],
+        "cauchy": random.standard_cauchy((n, 4)),
+        "lognormal": random.lognormal(0, 3, (n, 5)),
+        "counts": random.poisson(2, (n, 6)).astype(float),
+        "mostly zero": random.exponential(1, (n, 5)) * (random.random((n, 5)) < 0.1),
+        "copied columns": np.repeat(random.normal(size=(n, 3)), 3, axis=1),
+        "far from zero": 1e6 + random.normal(size=(n, 3)),
+        "tiny and huge": random.normal(size=(n, 4)) * [1e-12, 1e-3, 1e3, 1e12],
+        "one column": random.gamma(1.0, size=(n, 1)),
+        "more columns than rows": random.normal(size=(40, 60)),
+    }
+    for name, x in made.items():
+        yield Table(name, [tuple(train_test_split(x, test_size=0.2, random_state=0))])
+
+
 def _split(x: Array) -> tuple[Array, Array]:
     train, test = train_test_split(x, test_size=0.2, random_state=0)
     return _standardise(train, test)

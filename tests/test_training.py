@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from densekit import FlowEstimator, MAFEstimator
+from densekit import FlowEstimator, MAFEstimator, NSFEstimator
 from densekit.errors import DivergenceError, InterruptedFitWarning
 from densekit.transforms import Coupling, Transform
 
@@ -109,3 +109,20 @@ def test_a_flow_without_parameters_is_not_trained():
     est = FlowEstimator(layers=["reverse"], random_state=0).fit(X)
     assert est.n_iter_ == 1
     assert np.isfinite(est.score(X))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_threads_change_scores_by_rounding_at_most(dtype):
+    X = np.random.default_rng(0).normal(size=(3000, 8))
+
+    def scores(n_threads):
+        torch.set_num_threads(n_threads)
+        try:
+            estimator = NSFEstimator(random_state=0, max_epochs=3, dtype=dtype)
+            return estimator.fit(X).score_samples(X)
+        finally:
+            torch.set_num_threads(1)
+
+    alone, together, again = scores(1), scores(2), scores(2)
+    np.testing.assert_allclose(together, alone, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(again, together, rtol=0, atol=1e-5)

@@ -61,11 +61,6 @@ class Rows:
         train, validation = self.take(order[n_validation:]), self.take(order[:n_validation])
         return train._normalized(), validation._normalized()
 
-    def to(self, dtype: torch.dtype) -> Rows:
-        """The same rows in the dtype of a density."""
-        context = None if self.context is None else self.context.to(dtype)
-        return Rows(self.x.to(dtype), self.weight.to(dtype), context, self.log_det)
-
     def _normalized(self) -> Rows:
         return replace(self, weight=self.weight / self.weight.mean())
 

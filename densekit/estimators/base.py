@@ -240,7 +240,8 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
                 f"{who} got n_samples=1 row with a positive sample_weight, expected at least 2."
             )
         context = self._fit_context(y, weight, is_warm) if self.conditional else None
-        x, weight = x[keep], weight[keep]
+        if not keep.all():  # or it would be a copy of the table for nothing
+            x, weight = x[keep], weight[keep]
         generator = seeds.make_generator(self.random_state, device)
         self.n_samples_fit_ = len(x)
         if is_warm:
@@ -251,13 +252,15 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
         rows = to_tensor(x).to(device)
         if not is_warm:
             preprocessing = self._fit_preprocessing(rows)
-        z, log_det = preprocess(preprocessing, rows, generator)
-        given = None if context is None else torch.from_numpy(context).to(device)
-        data = Rows(z, torch.from_numpy(weight).to(device), given, log_det)
+        dtype = core.anchor.dtype
+        z, log_det = preprocess(preprocessing, rows, dtype, generator)
         if not is_warm and isinstance(core, Flow):
-            sparse = z[:: max(1, len(z) // MAX_ROWS_FOR_STATISTICS)]
-            core.transform.fit_statistics(sparse.to(core.anchor.dtype))
-        self._train(core, data.to(core.anchor.dtype), generator)
+            core.transform.fit_statistics(z[:: max(1, len(z) // MAX_ROWS_FOR_STATISTICS)])
+        given = None if context is None else torch.from_numpy(context).to(device, dtype)
+        data = Rows(z, torch.from_numpy(weight).to(device, dtype), given, log_det)
+        parts = data.split(self.validation_fraction, generator)
+        del z, data  # training holds the parts alone
+        self._train(core, *parts, generator)
         self.density_: Any = assemble(preprocessing, core)
         self._columns_ = columns
 
@@ -323,8 +326,9 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
             core = self._build_density(shape[1:], None if context is None else context.shape[1:])
         return core.to(device, dtype)
 
-    def _train(self, core: Density, data: Rows, generator: torch.Generator) -> None:
-        train, validation = data.split(self.validation_fraction, generator)
+    def _train(
+        self, core: Density, train: Rows, validation: Rows | None, generator: torch.Generator
+    ) -> None:
         trainer = Trainer(
             max_epochs=self.max_epochs,
             batch_size=self.batch_size,

@@ -19,6 +19,7 @@ from densekit.transforms import Bounded, Cast, Chain, Standardize, Transform
 # Training rows lie on a grid this fine, in standard deviations: a change of units then moves them
 # by nothing at all, where rounding errors would grow from step to step.
 GRID = 2.0**-20
+CHUNK = 8192  # rows at a time
 
 
 def fit_preprocessing(
@@ -55,23 +56,26 @@ def fit_preprocessing(
     return chain
 
 
+@torch.no_grad()
 def preprocess(
-    preprocessing: Chain, x: Tensor, generator: torch.Generator
+    preprocessing: Chain, x: Tensor, dtype: torch.dtype, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """Apply the fixed steps once, for all epochs: rows for training, and their log-determinants.
 
     Constant columns get noise of the standard deviation that stands for them, so that the model
     learns a proper density there and not a spike without end.
     """
-    with torch.no_grad():
-        z, log_det = preprocessing(x)
+    rows, log_det = torch.empty_like(x, dtype=dtype), x.new_empty(len(x))
     is_constant = _constant_columns(preprocessing)
-    if bool(is_constant.any()):
-        noise = torch.randn(z.shape, generator=generator, dtype=z.dtype, device=generator.device)
-        z = torch.where(is_constant, noise, z)
-    if preprocessing.steps:
-        z = (z / GRID).round() * GRID
-    return z, log_det
+    for start in range(0, len(x), CHUNK):  # in float64, but never for the whole table
+        part = slice(start, start + CHUNK)
+        z, log_det[part] = preprocessing(x[part])
+        if bool(is_constant.any()):
+            options = {"dtype": z.dtype, "device": generator.device}
+            noise = torch.randn(z.shape, generator=generator, **options)
+            z = torch.where(is_constant, noise, z)
+        rows[part] = (z / GRID).round() * GRID if preprocessing.steps else z
+    return rows, log_det
 
 
 def assemble(preprocessing: Chain, core: Density) -> Density:

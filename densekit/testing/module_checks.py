@@ -10,7 +10,7 @@ from densekit.testing import tools
 from densekit.testing.cases import Case
 from densekit.transforms.base import Transform
 
-FAST_EXACT, FAST_ROUGH = 1e-10, 1e-4  # what kernels must reach in float64 and in float32
+FAST_EXACT, FAST_ROUGH = 1e-10, 1e-5  # what kernels must reach in float64 and in float32
 N_ROWS_FOR_KERNELS = 64
 N_ROWS_FOLDED = 3
 DIFFERENCE = 1e-6  # of the finite differences that gradients are compared with

@@ -95,9 +95,10 @@ class Chain(Transform):
         context = None
         if self.context_shape is not None:
             context = x.new_zeros(x.shape[0], *self.context_shape)
-        for step in self.steps:
+        for i, step in enumerate(self.steps):
+            if i > 0:
+                x, _ = self.steps[i - 1](x, context)
             step.fit_statistics(x)
-            x, _ = step(x, context)
 
     @classmethod
     def example_cases(cls) -> list[TransformCase]:

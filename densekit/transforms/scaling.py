@@ -39,7 +39,7 @@ class Standardize(Transform):
 
     def fit_statistics(self, x: Tensor) -> None:
         loc, scale, is_constant = _location_and_scale(x)
-        floor = CONSTANT_FLOOR * x.abs().amax(0).clamp_min(1)
+        floor = CONSTANT_FLOOR * _greatest(x).clamp_min(1)
         self.is_constant.copy_(is_constant)
         self.loc.copy_(torch.where(is_constant, x[0], loc))
         self.scale.copy_(torch.where(is_constant, floor, scale))
@@ -117,8 +117,13 @@ def _location_and_scale(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     is_flat = upper - lower <= rounding * torch.maximum(lower.abs(), upper.abs())
     scale = torch.where(is_flat, x.std(0, correction=0), scale)
     loc = torch.where(is_flat, x.mean(0), loc)
-    is_constant = x.amax(0) - x.amin(0) <= rounding * x.abs().amax(0)
+    is_constant = x.amax(0) - x.amin(0) <= rounding * _greatest(x)
     return loc, scale, is_constant
+
+
+def _greatest(x: Tensor) -> Tensor:
+    """The greatest absolute value of each column, without a copy of the table."""
+    return torch.maximum(x.amax(0), -x.amin(0))
 
 
 def _quantile(ordered: Tensor, share: float) -> Tensor:
