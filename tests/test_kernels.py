@@ -1,5 +1,7 @@
 """The fast path beyond what the contract kit compares."""
 
+import numba
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -7,6 +9,8 @@ from hypothesis import strategies as st
 
 from densekit import kernels
 from densekit.densities import Flow, Normal
+from densekit.elementwise import Affine, Spline
+from densekit.kernels import compiled, numbers
 from densekit.testing import tools
 from densekit.training.weights import Weights
 from densekit.transforms import Autoregressive, Chain, Coupling
@@ -82,3 +86,92 @@ def test_weights_are_one_vector_until_they_are_released():
     storages = {parameter.untyped_storage().data_ptr() for parameter in flow.parameters()}
     assert len(storages) == len(before)
     assert all(parameter.grad is None for parameter in flow.parameters())
+
+
+@compiled.compiled
+def _apply_numbers(x, results):
+    for i in range(len(x)):
+        results[0, i] = numbers.exp(x[i])
+        results[1, i] = numbers.log(numbers.exp(x[i]))
+        results[2, i] = numbers.softplus(x[i], x.dtype.type(1))
+        results[3, i] = numbers.sigmoid(x[i], x.dtype.type(1))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_numbers_are_those_of_numpy(dtype):
+    x = np.linspace(-85, 85, 10_001).astype(dtype)
+    results = np.empty((4, len(x)), dtype)
+    _apply_numbers(x, results)
+    wide = x.astype(np.float64)
+    expected = np.exp(wide), wide, np.logaddexp(0, wide), 1 / (1 + np.exp(-wide))
+    tolerance = 4 * np.finfo(dtype).eps
+    for result, value in zip(results, expected, strict=True):
+        np.testing.assert_allclose(result, value, rtol=tolerance, atol=tolerance)
+    _apply_numbers(np.full_like(x, np.nan), results)
+    assert np.isnan(results).all()
+
+
+@pytest.mark.parametrize("elementwise", [Affine(), Spline(5)], ids=["affine", "spline"])
+@pytest.mark.parametrize("place", ["x", "params"])
+def test_a_nan_comes_out_of_maps_as_nan(elementwise, place):
+    x, params = torch.randn(300, 2), torch.randn(300, 2, elementwise.n_params)
+    (x if place == "x" else params)[7] = torch.nan
+    with torch.no_grad():
+        for direction in (elementwise.forward, elementwise.inverse):
+            value, log_slope = direction(x, params)
+            assert value[7].isnan().all()
+            others = torch.arange(300) != 7
+            assert value[others].isfinite().all()
+            assert log_slope[others].isfinite().all()
+
+
+@pytest.mark.parametrize("build", [Coupling, Autoregressive])
+def test_a_nan_comes_out_of_layers_as_nan(build):
+    layer = build((4,))
+    x = torch.randn(200, 4)
+    x[3, 0] = torch.nan
+    with torch.no_grad():
+        for direction in (layer, layer.inverse):
+            value, _ = direction(x)
+            assert value[3].isnan().any()
+            assert value[torch.arange(200) != 3].isfinite().all()
+
+
+class Negated(Coupling):
+    """Another map than its parent's, which knows a fold of its own."""
+
+    def forward(self, x, context=None):
+        z, log_det = super().forward(x)
+        return -z, log_det
+
+
+class NegatedMap(Affine):
+    def forward(self, x, params):
+        z, log_slope = super().forward(x, params)
+        return z + 1, log_slope
+
+
+@pytest.mark.parametrize(
+    "layer", [Negated((3,)), Coupling((3,), elementwise=NegatedMap())], ids=["layer", "map"]
+)
+def test_kernels_of_a_parent_are_not_those_of_a_subclass(layer):
+    x = torch.randn(5, 3)
+    with torch.no_grad():
+        expected, _ = layer(x)
+        with kernels.plain():
+            plain, _ = layer(x)
+    folded, _ = layer.fold()(x.numpy())
+    torch.testing.assert_close(plain, expected)
+    torch.testing.assert_close(torch.from_numpy(folded), expected)
+
+
+def test_functions_compile_where_no_folder_is_writable(monkeypatch):
+    njit = numba.njit
+
+    def without_cache(cache=False, **options):
+        if cache:
+            raise RuntimeError("no locator available")
+        return njit(**options)
+
+    monkeypatch.setattr(numba, "njit", without_cache)
+    assert compiled.compiled(lambda x: x + x)(2.0) == 4.0

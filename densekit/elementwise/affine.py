@@ -36,17 +36,21 @@ class Affine(Elementwise):
 
     @property
     def kernel(self) -> kernels.MapKernel:
+        return self._kernel
+
+    @property
+    def _kernel(self) -> kernels.MapKernel:
         return kernels.affine(self.max_log_scale)
 
     def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         if kernels.is_usable(x, params):
-            return self.kernel.map(x, params)
+            return self._kernel.map(x, params)
         shift, log_scale = params[..., 0], self._log_scale(params[..., 1])
         return torch.addcmul(shift, x, log_scale.exp()), log_scale
 
     def inverse(self, z: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         if not torch.is_grad_enabled() and kernels.is_usable(z, params):
-            return self.kernel.unmap(z, params)
+            return self._kernel.unmap(z, params)
         shift, log_scale = params[..., 0], self._log_scale(params[..., 1])
         return (z - shift) * torch.exp(-log_scale), -log_scale
 

@@ -59,11 +59,15 @@ class Spline(Elementwise):
 
     @property
     def kernel(self) -> kernels.MapKernel:
+        return self._kernel
+
+    @property
+    def _kernel(self) -> kernels.MapKernel:
         return kernels.spline(self.bound, MIN_BIN, MIN_SLOPE, _UNIT_SLOPE)
 
     def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         if kernels.is_usable(x, params):
-            return self.kernel.map(x, params)
+            return self._kernel.map(x, params)
         inside = x.clamp(-self.bound, self.bound)
         bin_ = self._bin(inside, params, axis=0)
         # Clipped before the algebra, so that no branch computes a NaN that a gradient could carry.
@@ -75,7 +79,7 @@ class Spline(Elementwise):
 
     def inverse(self, z: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         if not torch.is_grad_enabled() and kernels.is_usable(z, params):
-            return self.kernel.unmap(z, params)
+            return self._kernel.unmap(z, params)
         inside = z.clamp(-self.bound, self.bound)
         bin_ = self._bin(inside, params, axis=1)
         share = ((inside - bin_.bottom) / bin_.height).clamp(0, 1)
