@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -90,6 +91,7 @@ def _measure_cell(table: tables.Table, name: str, fit: Fit) -> dict[str, Any]:
             fitted = fit(train)
             scores.append(fitted.score(test))
     nats = np.concatenate(scores)
+    print(f"{table.name}: {name} {nats.mean():.2f}", file=sys.stderr, flush=True)
     return {
         "table": table.name,
         "n_rows": len(table.splits[0][0]),

@@ -124,8 +124,11 @@ class StackedFlowEstimator(BaseFlowEstimator):
     {shared_parameters}
     """
 
-    n_layers: int = parameter(8, integer(1))
+    n_layers: int | str = parameter(8, integer(1))
     elementwise: Any = parameter(None)
+
+    def _n_layers(self) -> int:
+        return int(self.n_layers)
 
     @abstractmethod
     def _build_step(
@@ -141,7 +144,7 @@ class StackedFlowEstimator(BaseFlowEstimator):
             "hidden_sizes": self._hidden_sizes(),
             "context_shape": context_shape,
         }
-        steps = [self._build_step(i, event_shape, options) for i in range(self.n_layers)]
+        steps = [self._build_step(i, event_shape, options) for i in range(self._n_layers())]
         return [layer for step in steps for layer in step]
 
 

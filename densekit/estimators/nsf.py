@@ -26,8 +26,8 @@ class NSFEstimator(StackedFlowEstimator):
 
     Parameters
     ----------
-    n_layers : int, default=3
-        Spline layers.
+    n_layers : int or "auto", default="auto"
+        Spline layers; "auto" is 3, and 5 from 10,000 training rows on, which bear them.
     elementwise : str, Elementwise or class, optional
         The map of a column; None is a rational-quadratic spline of `n_bins` in `bound`.
     n_bins : int or "auto", default="auto"
@@ -50,7 +50,7 @@ class NSFEstimator(StackedFlowEstimator):
     (4, 2)
     """
 
-    n_layers: int = parameter(3, integer(1))
+    n_layers: int | str = parameter("auto", either(one_of("auto"), integer(1)))
     n_bins: int | str = parameter("auto", either(one_of("auto"), integer(2)))
     bound: float = parameter(5.0, number(0.0))
     autoregressive: bool = parameter(True, boolean)
@@ -64,6 +64,11 @@ class NSFEstimator(StackedFlowEstimator):
             return [ActNorm(event_shape), Linear(event_shape), Coupling(event_shape, **options)]
         order = ("natural", "reversed")[index % 2]
         return [ActNorm(event_shape), Autoregressive(event_shape, order=order, **options)]
+
+    def _n_layers(self) -> int:
+        if not isinstance(self.n_layers, str):
+            return self.n_layers
+        return 5 if self._has_many_rows() else 3
 
     def _n_bins(self) -> int:
         if not isinstance(self.n_bins, str):

@@ -114,11 +114,11 @@ def _broadcast(x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _elements(rows: Tensor) -> Array:
-    return rows.detach().view(-1).numpy()
+    return rows.view(-1).numpy()
 
 
 def _parameters(raw: Tensor, x: Tensor) -> Array:
-    return raw.detach().view(-1, x.numel()).numpy()
+    return raw.view(-1, x.numel()).numpy()
 
 
 @functools.cache

@@ -86,10 +86,11 @@ def _run(
     if context is not None:
         inputs = torch.cat([inputs, context])
     values = run_layers(inputs, weights, biases)
-    mapped, log_slope = torch.empty_like(x), torch.empty_like(x)
+    z, log_slope = rows.clone(), torch.empty_like(x)
+    mapped = z[layer.moved]  # a view if it is a slice
     layer.kernel.fill(function, x, values[-1], mapped, log_slope)
-    z = rows.clone()
-    z[layer.moved] = mapped
+    if not isinstance(layer.moved, slice):
+        z[layer.moved] = mapped
     return z, log_slope.sum(0), x, values
 
 
