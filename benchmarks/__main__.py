@@ -51,9 +51,11 @@ def run_quality(
 ) -> None:
     """Held-out nats and seconds of default fits, also of what is in the folder DENSEKIT_DATA."""
     torch.set_num_threads(threads)
-    result = quality.measure(methods or [], tables or [], max_seconds, jax_python)
-    out.write_text(json.dumps(result, indent=1))
-    print(report.quality_page(result))
+    result = None
+    for result in quality.measure(methods or [], tables or [], max_seconds, jax_python):
+        out.write_text(json.dumps(result, indent=1))
+    if result:
+        print(report.quality_page(result))
 
 
 @app.command("stability")

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from densekit import FlowEstimator, MAFEstimator, NSFEstimator
+from densekit import FlowEstimator, MADEEstimator, MAFEstimator, NSFEstimator
 from densekit.errors import DivergenceError, InterruptedFitWarning
 from densekit.transforms import Coupling, Transform
 
@@ -39,7 +39,7 @@ def fit(layer, **params):
 
 
 def test_non_finite_losses_are_rolled_back():
-    est = fit(Troubled(nan_at=(3, 40, 41)), max_epochs=20)
+    est = fit(Troubled(nan_at=(3, 40, 41)), max_epochs=20, noise=0)
     assert est.history_.n_rollbacks == 3
     assert est.n_iter_ == 20
     assert est.history_.learning_rate[-1] < est.learning_rate / 10
@@ -126,3 +126,38 @@ def test_threads_change_scores_by_rounding_at_most(dtype):
     alone, together, again = scores(1), scores(2), scores(2)
     np.testing.assert_allclose(together, alone, rtol=0, atol=1e-5)
     np.testing.assert_allclose(again, together, rtol=0, atol=1e-5)
+
+
+def test_validation_rows_choose_the_noise():
+    fits = {
+        noise: MAFEstimator(noise=noise, max_epochs=30, random_state=0).fit(X[:100])
+        for noise in (0.0, 0.3, "auto")
+    }
+    scores = {noise: est.best_validation_score_ for noise, est in fits.items()}
+    assert fits["auto"].noise_ in (0.0, 0.3)
+    # Both runs start from the same weights; the second draws other batches than alone.
+    assert scores["auto"] >= scores[0.0]
+    again = MAFEstimator(max_epochs=30, random_state=0).fit(X[:100])
+    assert again.noise_ == fits["auto"].noise_
+    assert np.array_equal(again.score_samples(X), fits["auto"].score_samples(X))
+
+
+@pytest.mark.parametrize(
+    "est",
+    [MAFEstimator(validation_fraction=0), MADEEstimator(likelihood="bernoulli", noise=0.3)],
+    ids=["no validation rows", "discrete"],
+)
+def test_no_noise_where_nothing_can_be_blurred_or_chosen(est):
+    assert est.set_params(max_epochs=3).fit((X > 0).astype(float) + 0.0).noise_ == 0
+
+
+def test_a_run_that_diverges_leaves_the_other():
+    est = fit(Troubled(nan_at=range(30, 10_000)), max_epochs=2, batch_size=40)
+    assert est.noise_ == 0
+    assert est.history_.n_rollbacks == 0
+    assert np.isfinite(est.score_samples(X)).all()
+
+
+def test_seconds_go_on_from_run_to_run():
+    est = MAFEstimator(max_epochs=3, random_state=0).fit(X)
+    assert np.all(np.diff(est.history_.seconds) > 0)

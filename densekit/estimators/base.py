@@ -40,7 +40,7 @@ from densekit.estimators.parameters import (
     parse_device,
 )
 from densekit.estimators.preprocessing import assemble, fit_preprocessing, preprocess, take_apart
-from densekit.training import Trainer
+from densekit.training import Trainer, fit_best
 from densekit.transforms import Chain
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 # Small fits run in float64, where it costs nothing, and are then exact to scikit-learn's taste.
 MAX_VALUES_IN_FLOAT64 = 10_000
 MAX_ROWS_FOR_STATISTICS = 10_000
+MANY_ROWS = 10_000  # from here on "auto" builds larger models and adds no noise
+NOISE_FOR_FEW_ROWS = 0.3
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -73,6 +75,7 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
     validation_fraction: float = parameter(0.1, number(0.0, 1.0, including_low=True))
     n_iter_no_change: int = parameter(20, integer(1))
     tol: float = parameter(1e-4, number(0.0, including_low=True))
+    noise: float | str = parameter("auto", either(one_of("auto"), number(0.0, including_low=True)))
     device: str = parameter("auto")
     dtype: str = parameter("auto", one_of("auto", "float32", "float64"))
     warm_start: bool = parameter(False, boolean)
@@ -306,6 +309,16 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
         """The values that a discrete model knows; None for a model of real numbers."""
         return None
 
+    def _noises(self, has_validation: bool) -> tuple[float, ...]:
+        """Noise at the start of training; where there are two, validation rows choose."""
+        if self._levels() is not None:
+            return (0.0,)
+        if not isinstance(self.noise, str):
+            return (self.noise,)
+        has_scale = self._standardizes()  # or noise could be any size, and leave the support
+        is_worth_it = has_scale and has_validation and self.n_samples_fit_ < MANY_ROWS
+        return (0.0, NOISE_FOR_FEW_ROWS) if is_worth_it else (0.0,)
+
     def _standardizes(self) -> bool:
         """Whether columns are standardised in front of the model."""
         return True
@@ -329,21 +342,26 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
     def _train(
         self, core: Density, train: Rows, validation: Rows | None, generator: torch.Generator
     ) -> None:
-        trainer = Trainer(
-            max_epochs=self.max_epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            n_iter_no_change=self.n_iter_no_change,
-            tol=self.tol,
-            verbose=self.verbose,
-            who=type(self).__name__,
-        )
-        history = trainer.fit(core, train, validation, generator=generator)
+        trainers = [self._trainer(noise) for noise in self._noises(validation is not None)]
+        trainer, history = fit_best(trainers, core, train, validation, generator=generator)
+        self.noise_ = trainer.noise
         self.history_ = history
         self.n_iter_ = max(1, history.n_epochs)
         self.loss_curve_ = [-nats for nats in history.train_nats]
         self.validation_scores_ = history.validation_nats or None
         self.best_validation_score_ = history.best_score
+
+    def _trainer(self, noise: float) -> Trainer:
+        return Trainer(
+            max_epochs=self.max_epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            n_iter_no_change=self.n_iter_no_change,
+            tol=self.tol,
+            noise=noise,
+            verbose=self.verbose,
+            who=type(self).__name__,
+        )
 
     def _rows(self, X: Any) -> Tensor:
         check_is_fitted(self)

@@ -18,11 +18,9 @@ from densekit import registry
 from densekit.densities.base import Density
 from densekit.densities.flow import Flow
 from densekit.errors import ShapeError
-from densekit.estimators.base import DensityEstimator
+from densekit.estimators.base import MANY_ROWS, DensityEstimator
 from densekit.estimators.parameters import either, integer, one_of, parameter, sizes
 from densekit.transforms import Bounded, Chain, Inverse, Transform
-
-MANY_ROWS = 10_000  # from here on "auto" builds larger models
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

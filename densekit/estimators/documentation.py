@@ -22,7 +22,8 @@ max_epochs : int, default=500
 batch_size : int or "auto", default="auto"
     Rows of a gradient step; "auto" makes about twelve steps an epoch of 32 to 512 rows.
 learning_rate : float, default=2e-3
-    Adam's, at the start; halved whenever a third of the patience passes without progress.
+    Adam's, at the start; halved whenever a third of the patience passes without progress, once
+    there is no noise.
 validation_fraction : float, default=0.1
     Share of the rows held out to stop early; 0 trains on all and monitors those. Fewer than ten
     rows are never split.
@@ -30,6 +31,12 @@ n_iter_no_change : int, default=20
     Epochs without progress after which training stops; the best epoch's weights are kept.
 tol : float, default=1e-4
     Least gain that counts as progress, in nats.
+noise : float or "auto", default="auto"
+    Standard deviation of the normal noise on training rows at the start, in units of a column's
+    robust standard deviation; discrete models take none. It smooths the densities of few rows, and
+    is halved whenever a third of the patience passes without progress. "auto" trains twice, with 0
+    and with 0.3, and keeps what is better on validation rows; from 10,000 training rows on, or
+    without validation rows, it is 0.
 device : str, default="auto"
     "auto" is a GPU where there is one; otherwise any of torch's names.
 dtype : {"auto", "float32", "float64"}, default="auto"

@@ -71,8 +71,9 @@ def preprocess(
         part = slice(start, start + CHUNK)
         z, log_det[part] = preprocessing(x[part])
         if bool(is_constant.any()):
-            options = {"dtype": z.dtype, "device": generator.device}
-            noise = torch.randn(z.shape, generator=generator, **options)
+            noise = torch.randn(
+                z.shape, generator=generator, dtype=z.dtype, device=generator.device
+            )
             z = torch.where(is_constant, noise, z)
         rows[part] = (z / GRID).round() * GRID if preprocessing.steps else z
     return rows, log_det

@@ -1,6 +1,7 @@
-"""The one optimisation loop."""
+"""The one optimisation loop, and the choice between several runs of it."""
 
 from densekit.training.history import History
 from densekit.training.trainer import Trainer
+from densekit.training.trials import fit_best
 
-__all__ = ["History", "Trainer"]
+__all__ = ["History", "Trainer", "fit_best"]

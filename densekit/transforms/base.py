@@ -87,9 +87,10 @@ class Transform(nn.Module, ABC):
 
         Returns
         -------
-        callable (x of shape (batch, *event_shape)) -> z, log_det
-            What was learned later does not change it. Subclasses may know faster ways than this
-            one, which calls a copy of the layer.
+        callable
+            Maps an array x of shape ``(batch, *event_shape)`` to arrays z and log_det as `forward`
+            does. What is learned later does not change it. Subclasses may know faster ways than
+            this one, which calls a copy of the layer.
         """
         twin = copy.deepcopy(self).eval().requires_grad_(False)
 
