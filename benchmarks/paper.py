@@ -42,6 +42,7 @@ def measure(models: Sequence[str], epochs: int, n_rows: int | None) -> dict[str,
                 "nats": float(scores.mean()),
                 "error": float(scores.std() / np.sqrt(len(scores))),
                 "seconds": time.perf_counter() - start,
+                "interrupted": history.interrupted,
                 "curve": list(zip(history.seconds, history.validation_nats, strict=True)),
             }
         )

@@ -50,7 +50,13 @@ def measure(
             )
         cells += found
         skipped = [*peers.missing(), *missing]
-        yield {"torch": torch.__version__, "skipped": skipped, "cells": cells}
+        yield {
+            "torch": torch.__version__,
+            "threads": torch.get_num_threads(),
+            "max_seconds": max_seconds,
+            "skipped": skipped,
+            "cells": cells,
+        }
     if remote:
         remote.close()
 

@@ -19,10 +19,10 @@ as its trainer does; the peers' is Adam as in their guides.
 
 _QUALITY = """## Quality
 
-Measured by `python -m benchmarks quality`: the mean held-out nats of rows that are standardised by
+The mean held-out nats of rows that are standardised by
 the training rows, with a standard error, one fit each. densekit has default parameters; the peers
-are trained by Adam (1e-3) in batches of 256 with early stopping on a tenth of the rows, for two
-minutes at most, and pzflow by its own recipe; GaussianMixture is chosen by BIC and KernelDensity by
+are trained by Adam (1e-3) in batches of 256 with early stopping on a tenth of the rows, for so many
+seconds at most, and pzflow by its own recipe; GaussianMixture is chosen by BIC and KernelDensity by
 cross-validation. Columns of few distinct numbers, as in digits, let a density grow without bound:
 there more nats are not always a better model. Beside the seconds of fit and scoring stand those
 after which a peer had found its best weights, and those after which densekit's default spline flow
@@ -74,7 +74,13 @@ def _table(cells: list[dict[str, Any]]) -> list[str]:
 
 def quality_page(result: dict[str, Any]) -> str:
     """Held-out nats of each method on each table, and the seconds of fit and scoring."""
-    lines = [_QUALITY]
+    command = (
+        f"python -m benchmarks quality --threads {result['threads']} "
+        f"--max-seconds {result['max_seconds']:g}"
+    )
+    lines = [_QUALITY, f"Measured by `{command}`, torch {result['torch']}."]
+    if result["skipped"]:
+        lines.append(f"Not installed and so skipped: {', '.join(result['skipped'])}.")
     for table in dict.fromkeys(cell["table"] for cell in result["cells"]):
         cells = [cell for cell in result["cells"] if cell["table"] == table]
         size = f"{cells[0]['n_rows']} rows, {cells[0]['n_features']} columns"
@@ -141,7 +147,8 @@ def paper_page(result: dict[str, Any]) -> str:
         curve = cell["curve"]
         shown = [curve[i] for i in sorted({*range(0, len(curve), max(1, len(curve) // 12))})]
         points = ", ".join(f"{nats:.3f} ({seconds:.0f} s)" for seconds, nats in shown)
-        lines.append(f"\nValidation nats of {cell['model']} over time: {points}.")
+        stop = f"; interrupted after {len(curve)} epochs" if cell["interrupted"] else ""
+        lines.append(f"\nValidation nats of {cell['model']} over time: {points}{stop}.")
     return "\n".join(lines) + "\n"
 
 
