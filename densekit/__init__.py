@@ -1,4 +1,4 @@
-"""densekit: density estimators for tables of numbers, behind a scikit-learn API.
+"""densekit: density estimators for tables and images, behind a scikit-learn API.
 
 Public names are loaded when they are first used, so ``import densekit`` itself is quick and
 imports no torch.
@@ -27,6 +27,7 @@ _HOME = {
     "MAFEstimator": "densekit.estimators.maf",
     "NICEEstimator": "densekit.estimators.nice",
     "NSFEstimator": "densekit.estimators.nsf",
+    "PixelCNNEstimator": "densekit.estimators.pixelcnn",
     "RealNVPEstimator": "densekit.estimators.realnvp",
 }
 

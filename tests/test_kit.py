@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from densekit import kernels
-from densekit.densities import MADE, Normal
+from densekit.densities import MADE, Normal, PixelCNN
 from densekit.densities.likelihoods import Bernoulli
 from densekit.elementwise import Affine, Spline
 from densekit.networks import masked_mlp
@@ -397,12 +397,23 @@ class SeesItself(MADE):
         first.mask.copy_((degree[:, None] >= self.network.place[None, :]).to(first.mask))
 
 
+class SeesItsPixel(PixelCNN):
+    """A mask of type B in the first layer: a pixel is predicted from itself."""
+
+    def __init__(self):
+        super().__init__((1, 2, 2), likelihood=Bernoulli(), n_levels=2, n_layers=2, n_channels=4)
+        first = self.network.layers[0]
+        first.horizontal = torch.nn.Conv2d(1, 8, (1, 4), bias=False)
+        first.is_first = False  # the kernel then ends on the pixel itself
+
+
 DENSITY_MUTANTS = {
     Unnormalized: "check_integrates_to_one",
     SamplesTooWide: "check_samples_agree_with_log_prob",
     SamplesFromTheGlobalGenerator: "check_samples_follow_the_generator",
     TermsLeftOut: "check_terms_sum_to_log_prob",
     SeesItself: "check_integrates_to_one",
+    SeesItsPixel: "check_integrates_to_one",
 }
 
 
@@ -434,7 +445,7 @@ def test_elementwise_mutants_are_caught(mutant, check):
 
 @pytest.mark.parametrize(("mutant", "check"), DENSITY_MUTANTS.items())
 def test_density_mutants_are_caught(mutant, check):
-    is_discrete = issubclass(mutant, MADE)
+    is_discrete = issubclass(mutant, MADE | PixelCNN)
     levels = (0, 1) if is_discrete else None
     build = mutant if is_discrete else lambda: mutant((2,))
     assert check in failures(DensityCase(mutant.__name__, build, levels=levels))

@@ -42,12 +42,21 @@ class Columns:
         dtypes = tuple(frame[name].to_numpy().dtype for name in names)
         return cls(names, frame.implementation.value, dtypes)
 
+    def table(self, X: Any, *, who: str) -> Any:
+        """X itself, which is a table already; `Images` has more to do."""
+        return X
+
+    def rows(self, table: NDArray[Any], *, who: str) -> NDArray[Any]:
+        """The rows of a validated table, which need no other shape."""
+        return table
+
     def restore(self, rows: NDArray[Any], bounds: NDArray[np.float64], *, is_discrete: bool) -> Any:
         """Give rows the container and the number types of the training data.
 
         A density over real numbers gives fractions, so columns of integers come back as float64.
         Rounding to a narrower type never leaves the bounds (2, n_features).
         """
+        rows = np.clip(rows, bounds[0], bounds[1])
         types = [_sample_type(dtype, is_discrete) for dtype in self.dtypes]
         if self.names is None or self.backend is None:
             return _narrow(rows, bounds, types[0])

@@ -1,4 +1,4 @@
-"""What a conditional density is given: labels or numbers, as rows of context."""
+"""What a conditional density is given: labels, numbers or images, as rows of context."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_array, column_or_1d
 
+from densekit.data.images import Images
 from densekit.errors import ContextError
 
 
@@ -74,6 +75,33 @@ class Numbers:
         )
 
 
+@dataclass(frozen=True)
+class Pictures:
+    """Images, channels first and scaled to [-1, 1] by the levels of the training data.
+
+    Attributes
+    ----------
+    images : Images
+        What they look like.
+    """
+
+    images: Images
+
+    def encode(self, y: Any, who: str) -> NDArray[np.float64]:
+        """Images (n, channels, height, width); another shape or level is an error."""
+        table = check_array(self.images.table(y, who=f"{who}, as y,"), dtype=np.float64)
+        rows = self.images.rows(table, who=f"{who}, as y,")
+        return 2.0 * rows / (self.images.n_levels - 1) - 1.0
+
+    def draw(self, n_samples: int, rng: np.random.Generator, who: str) -> NDArray[np.float64]:
+        raise ContextError(
+            f"{who} was fitted with images as y, whose distribution it does not know; give `y`."
+        )
+
+
+Context = Labels | Numbers | Pictures
+
+
 def check_condition(y: Any, n_rows: int, who: str) -> NDArray[Any]:
     """Return y as an array with a row for each row of X.
 
@@ -91,14 +119,16 @@ def check_condition(y: Any, n_rows: int, who: str) -> NDArray[Any]:
     return values
 
 
-def fit_context(y: NDArray[Any], weight: NDArray[np.float64], *, who: str) -> Labels | Numbers:
-    """Choose the encoding by y: a 1-D y holds class labels, a 2-D one numbers.
+def fit_context(y: NDArray[Any], weight: NDArray[np.float64], *, who: str) -> Context:
+    """Choose the encoding by y: labels are 1-D, numbers 2-D, images 3-D or 4-D.
 
     Raises
     ------
     ContextError
         A 1-D y holds continuous numbers.
     """
+    if y.ndim > 2:
+        return Pictures(Images.of(y, None, "auto", who=f"{who}, as y,"))
     if y.ndim == 2:
         try:
             values = check_array(y, dtype=np.float64, input_name="y", estimator=who)

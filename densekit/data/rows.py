@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ MIN_ROWS_TO_SPLIT = 10
 # Products of thin matrices, and sums over less than four vectors of 16 numbers, round differently:
 # batches are filled up to a multiple of this, so that a row's score is its own.
 MIN_BATCH = 64
+MAX_VALUES_TO_FILL = 256  # larger rows, which are images, go through convolutions, row by row
 
 
 @dataclass
@@ -65,7 +67,7 @@ class Rows:
         return replace(self, weight=self.weight / self.weight.mean())
 
 
-def to_tensor(x: NDArray[np.float64]) -> Tensor:
+def to_tensor(x: NDArray[Any]) -> Tensor:
     """The array as a tensor; a read-only one, such as a memory map, is copied."""
     return torch.from_numpy(x if x.flags.writeable else x.copy())
 
@@ -108,14 +110,15 @@ def in_chunks(
     same, bit for bit, whichever rows stand beside it.
     """
     size = _chunk_rows(x)
+    multiple = MIN_BATCH if x[:1].numel() <= MAX_VALUES_TO_FILL else 1
     results = []
     with torch.no_grad():
         for start in range(0, max(len(x), 1), size):
             rows = x[start : start + size]
             given = None if context is None else context[start : start + size]
             n_rows = len(rows)
-            if n_rows % MIN_BATCH > 0:
-                index = torch.arange(-(-n_rows // MIN_BATCH) * MIN_BATCH).clamp_max(n_rows - 1)
+            if n_rows % multiple > 0:
+                index = torch.arange(-(-n_rows // multiple) * multiple).clamp_max(n_rows - 1)
                 rows, given = rows[index], None if given is None else given[index]
             results.append(function(rows, given)[:n_rows])
     return torch.cat(results)

@@ -64,6 +64,9 @@ class Density(nn.Module, ABC):
     ) -> Tensor:
         """Draw rows of shape ``(n_samples, *event_shape)``; `context` has one row for each."""
 
+    def fit_statistics(self, x: Tensor) -> None:
+        """Set what is computed from data and not learned; called once, before training."""
+
     def log_prob_terms(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Terms of shape (batch, n_terms) whose sum is `log_prob`; one term unless overridden."""
         return self.log_prob(x, context)[:, None]

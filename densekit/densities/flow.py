@@ -52,6 +52,9 @@ class Flow(Density):
         z, log_det = self.transform(x, context)
         return self.base.log_prob(z, context) + log_det
 
+    def fit_statistics(self, x: Tensor) -> None:
+        self.transform.fit_statistics(x)
+
     def fold(self) -> Callable[[Array], Array]:
         transform, base = self.transform.fold(), self.base.fold()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -22,11 +23,11 @@ from torch import Tensor
 
 from densekit.data import seeds
 from densekit.data.columns import Columns
-from densekit.data.context import Labels, Numbers, check_condition, fit_context
+from densekit.data.context import Context, Labels, check_condition, fit_context
+from densekit.data.images import Images
 from densekit.data.rows import Rows, in_chunks, merge_duplicates, to_tensor
 from densekit.data.support import check_inside, check_levels, parse_support
 from densekit.densities.base import Density
-from densekit.densities.flow import Flow
 from densekit.errors import ContextError
 from densekit.estimators.documentation import fill_in_shared_parameters
 from densekit.estimators.parameters import (
@@ -51,6 +52,7 @@ MAX_VALUES_IN_FLOAT64 = 10_000
 MAX_ROWS_FOR_STATISTICS = 10_000
 MANY_ROWS = 10_000  # from here on "auto" builds larger models and adds no noise
 NOISE_FOR_FEW_ROWS = 0.3
+Draw = Callable[[int, Tensor | None, torch.Generator], Tensor]
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -168,17 +170,29 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
             return self._evaluate(self.density_.log_prob, rows).numpy()
         if y is not None:
             return self._evaluate(self.density_.log_prob, rows, self._encode(y, len(rows))).numpy()
-        labels = self._context_
-        if not isinstance(labels, Labels):
-            raise ContextError(
-                f"{type(self).__name__} was fitted with numbers as y, so no marginal exists; "
-                "give `y` to score_samples."
-            )
-        each = [
-            self._evaluate(self.density_.log_prob, rows, np.tile(code, (len(rows), 1)))
-            for code in np.eye(labels.size)
-        ]
-        return torch.logsumexp(torch.stack(each, 1) + torch.tensor(labels.log_prior), 1).numpy()
+        return self._joint(rows, "score_samples").logsumexp(1).numpy()
+
+    def class_log_proba(self, X: Any) -> NDArray[np.float64]:
+        """Log-probability of each class given each row, by Bayes' rule.
+
+        ``log p(y | x) = log p(x | y) + log p(y) - log p(x)``, with the classes' shares of the
+        training data as p(y). Needs ``conditional=True`` and labels as the `y` of `fit`.
+
+        Parameters
+        ----------
+        X : array or data frame of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes), float64
+            In the order of `classes_`, in nats.
+
+        Raises
+        ------
+        ContextError
+            A ValueError: the density is not conditioned on labels.
+        """
+        return self._joint(self._rows(X), "class_log_proba").log_softmax(1).numpy()
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Mean of `score_samples` in nats, weighted by `sample_weight`; higher is better."""
@@ -195,28 +209,16 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
         random_state : int, RandomState or None, default=None
             None draws other rows at every call.
         y : label or array-like, optional
-            With ``conditional=True`` the condition: one for all rows, or one for each row.
-            Without it, labels are drawn by their frequency in the training data.
+            With ``conditional=True`` the condition: one for all rows, or one for each row, and
+            with ``n_samples=1`` there are as many rows as conditions. Without it, labels are drawn
+            by their frequency in the training data.
 
         Returns
         -------
         array or data frame of shape (n_samples, n_features)
             In the container and the units of the X that was fitted, inside the support.
         """
-        check_is_fitted(self)
-        check_scalar(n_samples, "n_samples", (int, np.integer), min_val=1)
-        generator = seeds.make_generator(random_state, self._device)
-        context = self._sample_context(int(n_samples), y, generator)
-        places = torch.empty(int(n_samples), *self.density_.event_shape, dtype=torch.float64)
-
-        def draw(x: Tensor, c: Tensor | None) -> Tensor:
-            rows: Tensor = self.density_.sample(len(x), c, generator=generator)
-            return rows
-
-        rows = self._evaluate(draw, places, context).numpy()
-        rows = np.clip(rows, self.support_[0], self.support_[1])
-        is_discrete = self.density_.support == "discrete"
-        return self._columns_.restore(rows, self.support_, is_discrete=is_discrete)
+        return self._sample(n_samples, random_state, y, self._draw)
 
     def __sklearn_is_fitted__(self) -> bool:
         return "density_" in vars(self)
@@ -234,7 +236,8 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
         check_parameters(self)
         who, is_warm = type(self).__name__, self._is_warm()
         device = parse_device(self.device, who)
-        columns = Columns.of(X)
+        if not is_warm:
+            self._form_: Columns | Images = self._describe(X)
         x = self._validate(X, is_warm)
         weight = _check_sample_weight(sample_weight, x, dtype=np.float64, ensure_non_negative=True)
         keep = weight > 0
@@ -251,28 +254,32 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
             preprocessing, core = take_apart(copy.deepcopy(self.density_).to(device))
         else:
             core = self._new_core(x.shape, context, generator, device)
-        x, weight, context = merge_duplicates(x, weight, context)
+        if x.ndim == 2:
+            x, weight, context = merge_duplicates(x, weight, context)
         rows = to_tensor(x).to(device)
         if not is_warm:
             preprocessing = self._fit_preprocessing(rows)
         dtype = core.anchor.dtype
         z, log_det = preprocess(preprocessing, rows, dtype, generator)
-        if not is_warm and isinstance(core, Flow):
-            core.transform.fit_statistics(z[:: max(1, len(z) // MAX_ROWS_FOR_STATISTICS)])
+        if not is_warm:
+            core.fit_statistics(z[:: max(1, len(z) // MAX_ROWS_FOR_STATISTICS)])
         given = None if context is None else torch.from_numpy(context).to(device, dtype)
         data = Rows(z, torch.from_numpy(weight).to(device, dtype), given, log_det)
         parts = data.split(self.validation_fraction, generator)
         del z, data  # training holds the parts alone
         self._train(core, *parts, generator)
         self.density_: Any = assemble(preprocessing, core)
-        self._columns_ = columns
 
-    def _validate(self, X: Any, is_warm: bool) -> NDArray[np.float64]:
+    def _validate(self, X: Any, is_warm: bool) -> NDArray[Any]:
         """Check X and the support; a row outside it is refused."""
-        who = type(self).__name__
+        who, form = type(self).__name__, self._form_
+        table = form.table(X, who=who)
         x = validate_data(
-            self, X, reset=not is_warm, dtype=np.float64, order="C", ensure_min_samples=2
+            self, table, reset=not is_warm, dtype=np.float64, order="C", ensure_min_samples=2
         )
+        if isinstance(form, Images):
+            self.support_ = form.bounds
+            return form.rows(x, who=who)
         if not is_warm:
             names = getattr(self, "feature_names_in_", None)
             self.support_ = parse_support(self.support, x.shape[1], names, who=who)
@@ -282,6 +289,10 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
             check_levels(x, levels, who=who)
         return x
 
+    def _describe(self, X: Any) -> Columns | Images:
+        """Say what X is, which samples will be again."""
+        return Columns.of(X)
+
     def _fit_context(
         self, y: Any, weight: NDArray[np.float64], is_warm: bool
     ) -> NDArray[np.float64]:
@@ -289,13 +300,13 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
         who = type(self).__name__
         values = check_condition(y, len(weight), who)[weight > 0]
         if not is_warm:
-            self._context_: Labels | Numbers = fit_context(values, weight[weight > 0], who=who)
+            self._context_: Context = fit_context(values, weight[weight > 0], who=who)
             if isinstance(self._context_, Labels):
                 self.classes_ = self._context_.classes
         return self._context_.encode(values, who)
 
     def _fit_preprocessing(self, x: Tensor) -> Chain:
-        if self._levels() is not None:
+        if self._is_discrete():
             return Chain([], event_shape=x.shape[1:])
         return fit_preprocessing(
             x,
@@ -309,9 +320,13 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
         """The values that a discrete model knows; None for a model of real numbers."""
         return None
 
+    def _is_discrete(self) -> bool:
+        """Whether rows are levels, which a model takes as they are."""
+        return isinstance(self._form_, Images) or self._levels() is not None
+
     def _noises(self, has_validation: bool) -> tuple[float, ...]:
         """Noise at the start of training; where there are two, validation rows choose."""
-        if self._levels() is not None:
+        if self._is_discrete():
             return (0.0,)
         if not isinstance(self.noise, str):
             return (self.noise,)
@@ -365,7 +380,47 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
 
     def _rows(self, X: Any) -> Tensor:
         check_is_fitted(self)
-        return to_tensor(validate_data(self, X, reset=False, dtype=np.float64, order="C"))
+        who, form = type(self).__name__, self._form_
+        table = form.table(X, who=who)
+        x = validate_data(self, table, reset=False, dtype=np.float64, order="C")
+        return to_tensor(form.rows(x, who=who))
+
+    def _sample(self, n_samples: int, random_state: Any, y: Any, draw: Draw) -> Any:
+        """Draw rows by a function of their number, their context and a generator."""
+        check_is_fitted(self)
+        check_scalar(n_samples, "n_samples", (int, np.integer), min_val=1)
+        generator = seeds.make_generator(random_state, self._device)
+        context = self._sample_context(int(n_samples), y, generator)
+        n_rows = int(n_samples) if context is None else len(context)
+        places = torch.empty(n_rows, *self.density_.event_shape)
+        return self._restore(
+            self._evaluate(lambda x, c: draw(len(x), c, generator), places, context)
+        )
+
+    def _draw(self, n_samples: int, context: Tensor | None, generator: torch.Generator) -> Tensor:
+        """Draw rows from the density."""
+        rows: Tensor = self.density_.sample(n_samples, context, generator=generator)
+        return rows
+
+    def _restore(self, rows: Tensor) -> Any:
+        """Rows of the density in the container and the types of the training data."""
+        is_discrete = self.density_.support == "discrete"
+        return self._form_.restore(rows.numpy(), self.support_, is_discrete=is_discrete)
+
+    def _joint(self, rows: Tensor, method: str) -> Tensor:
+        """log p(x, y) of each row with each class, (n, n_classes)."""
+        labels = getattr(self, "_context_", None)
+        if not isinstance(labels, Labels):
+            given = "numbers as y" if self.conditional else "conditional=False"
+            raise ContextError(
+                f"{type(self).__name__} was fitted with {given}, so there are no classes for "
+                f"{method} to go through; fit with labels, or give `y` to score_samples."
+            )
+        each = [
+            self._evaluate(self.density_.log_prob, rows, np.tile(code, (len(rows), 1)))
+            for code in np.eye(labels.size)
+        ]
+        return torch.stack(each, 1) + torch.from_numpy(labels.log_prior)
 
     def _encode(self, y: Any, n_rows: int) -> NDArray[np.float64]:
         who = type(self).__name__
@@ -395,7 +450,7 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
         values = np.atleast_1d(np.asarray(y))
         if len(values) == 1:
             values = np.repeat(values, n_samples, axis=0)
-        return self._encode(values, n_samples)
+        return self._encode(values, len(values) if n_samples == 1 else n_samples)
 
     @classmethod
     def example_cases(cls) -> list[EstimatorCase]:

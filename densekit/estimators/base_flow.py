@@ -77,7 +77,7 @@ class BaseFlowEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Densi
         """Map latents of shape (n_samples, n_features) back to rows in the units of X."""
         check_is_fitted(self)
         latents = check_array(Z, dtype=np.float64, order="C", input_name="Z", estimator=self)
-        if latents.shape[1:] != self.density_.base.event_shape:
+        if latents.shape[1] != self.n_features_in_:
             raise ShapeError(
                 f"{type(self).__name__}.inverse_transform got Z with {latents.shape[1]} columns, "
                 f"expected {self.n_features_in_}."

@@ -50,7 +50,42 @@ verbose : int, default=0
     1 shows a progress bar with nats of training and validation and the time left."""
 
 
-_TEXTS = {"{flow_parameters}": _FLOW, "{shared_parameters}": _SHARED}
+_IMAGE = """\
+image_shape : (height, width) or (height, width, channels), optional
+    Shape of the images where X has flat rows, (n_samples, height * width * channels). Arrays of
+    images (n, H, W) and (n, H, W, C) need none.
+n_levels : int or "auto", default="auto"
+    Numbers are integers from 0 to ``n_levels - 1``. "auto" is what the greatest number of the
+    training images asks for, and above 64 levels 256 or 65,536."""
+
+
+_IMAGE_FLOW = (
+    _IMAGE
+    + """
+n_scales : int or "auto", default="auto"
+    Of images: how often their sides are halved, after which half of the channels leave. "auto" is
+    as often as they can be halved, and at most three times.
+n_channels, n_blocks : int or "auto", default="auto"
+    Of images: hidden channels and residual blocks of each convolutional conditioner; "auto" is
+    the preset's.
+preset : {"fast", "paper"}, default="fast"
+    Of images: what "auto" stands for. "fast" trains in minutes on a laptop, "paper" has the sizes
+    of the paper's own experiments, for a GPU.
+dequantization : {"uniform", "variational"}, default="uniform"
+    Of images: the noise that makes levels continuous. Variational noise is learned and gives a
+    tighter bound (Ho 2019), for a third more time.
+n_dequantizations : int, default=1
+    Of images: draws of the noise whose mean makes a score. More give a tighter bound, and cost
+    as many passes."""
+)
+
+
+_TEXTS = {
+    "{image_flow_parameters}": _IMAGE_FLOW,
+    "{flow_parameters}": _FLOW,
+    "{image_parameters}": _IMAGE,
+    "{shared_parameters}": _SHARED,
+}
 
 
 def fill_in_shared_parameters(cls: type) -> None:

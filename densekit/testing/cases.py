@@ -65,10 +65,14 @@ class DensityCase(Case):
         Interval outside which the density is zero.
     levels : tuple of float, optional
         For a discrete density the values that a number can take.
+    tolerance : float
+        How far the total probability may be from one where `log_prob` is an estimate or a bound;
+        zero for an exact density, whose total is held to rounding errors.
     """
 
     domain: tuple[float, float] = REAL_LINE
     levels: tuple[float, ...] | None = None
+    tolerance: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor
 
@@ -267,10 +269,13 @@ def _move(leaves: list[Tensor], directions: list[Tensor], step: float) -> None:
 
 
 def _seeded_outputs(module: object, x: Tensor, context: Tensor | None) -> dict[str, Tensor]:
-    """Outputs under one seed of torch's generator, which dropout in a conditioner may use."""
+    """Outputs under one seed of torch's generator, which dropout in a conditioner may use.
+
+    A copy of the module gives them, because it may hold a generator that draws on.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
-        return outputs(module, x, context)
+        return outputs(copy.deepcopy(module), x, context)
 
 
 def _inputs(

@@ -23,7 +23,6 @@ ROLLBACK_FACTOR = 0.3  # of the learning rate, at each rollback
 PLATEAU_FACTOR = 0.5  # of noise or learning rate, after a third of the patience without progress
 LEAST_NOISE = 0.01  # what is less becomes none
 BAR_FORMAT = "{desc} {n_fmt}/{total_fmt} |{bar:5}| {remaining} left{postfix}"
-AVERAGE_DECAY = 0.99  # per step, of the averaged weights that are scored and kept
 
 
 class _NonFiniteError(Exception):
@@ -51,6 +50,8 @@ class Trainer:
         at the start. They smooth the density, as a kernel's bandwidth does (Bishop 1995; Rothfuss
         2019). The noise is halved when a third of the patience passes without progress, and the
         epoch that is best on validation rows decides how much of it was right.
+    average_decay : float
+        Per step, of the averaged weights, which are scored and kept.
     verbose : int
         1 shows a progress bar.
     who : str
@@ -68,6 +69,7 @@ class Trainer:
     n_iter_no_change: int
     tol: float
     noise: float = 0.0
+    average_decay: float = 0.99
     verbose: int = 0
     who: str = "Trainer"
 
@@ -212,7 +214,7 @@ class _Run:
         self._optimiser.step()
         self._n_steps += 1
         # The average starts short, so that it does not remember the initial weights.
-        share = max(1 - AVERAGE_DECAY, 10 / (10 + self._n_steps))
+        share = max(1 - self.options.average_decay, 10 / (10 + self._n_steps))
         self._average.lerp_(self._weights.vector, share)
         return value
 

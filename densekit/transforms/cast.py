@@ -36,7 +36,7 @@ class Cast(Transform):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         limit = torch.finfo(self.inner.dtype).max ** 0.3  # beyond it squares in layers overflow
-        return x.clamp(-limit, limit).to(self.inner.dtype), x.new_zeros(x.shape[0])
+        return x.to(self.inner.dtype).clamp(-limit, limit), x.new_zeros(x.shape[0])
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return z.to(self.outer.dtype), z.new_zeros(z.shape[0])

@@ -1,20 +1,26 @@
-"""The invertible linear map of Glow, for rows that are vectors."""
+"""The invertible linear map of Glow: of the columns of a table, or of the channels of an image."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from densekit.transforms.base import RowMap, Transform, check_vector
+from densekit.transforms.base import RowMap, Transform
+
+if TYPE_CHECKING:
+    from densekit.testing.cases import TransformCase
 
 
 class Linear(Transform):
     """z = P L (U + diag(s)) x with a fixed permutation P (Kingma 2018, eq. 10).
 
-    L is unit lower triangular and U strictly upper triangular, both learned, so the
+    On images (channels, height, width) it is a 1x1 convolution: the same map of the channels at
+    every pixel. L is unit lower triangular and U strictly upper triangular, both learned, so the
     log-determinant is the sum of ``log |s|``. The map starts as a random permutation.
     """
 
@@ -23,7 +29,8 @@ class Linear(Transform):
 
     def __init__(self, event_shape: Sequence[int], *, context_shape: Sequence[int] | None = None):
         super().__init__(event_shape)
-        n_features = check_vector("Linear", event_shape)
+        n_features = self.event_shape[0]
+        self._n_positions = math.prod(self.event_shape[1:])
         n_below = n_features * (n_features - 1) // 2
         self.lower = nn.Parameter(torch.zeros(n_below))
         self.upper = nn.Parameter(torch.zeros(n_below))
@@ -34,18 +41,27 @@ class Linear(Transform):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         lower, upper = self._factors()
-        rows = lower @ (upper @ x.T.contiguous())  # features first, as other layers leave them
-        return rows[self.permutation].T, self.log_scale.sum().expand(x.shape[0])
+        # Features first, as other layers leave them.
+        columns = lower @ (upper @ x.transpose(0, 1).flatten(1).contiguous())
+        return self._rows(columns[self.permutation], len(x)), self._log_det(len(x))
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         lower, upper = self._factors()
-        columns = z.T[self.inverse_permutation]
+        columns = z.transpose(0, 1).flatten(1)[self.inverse_permutation]
         columns = torch.linalg.solve_triangular(lower, columns, upper=False, unitriangular=True)
         columns = torch.linalg.solve_triangular(upper, columns, upper=True)
-        return columns.T, -self.log_scale.sum().expand(z.shape[0])
+        return self._rows(columns, len(z)), -self._log_det(len(z))
+
+    def _rows(self, columns: Tensor, n_rows: int) -> Tensor:
+        return columns.view(-1, n_rows, *self.event_shape[1:]).transpose(0, 1)
+
+    def _log_det(self, n_rows: int) -> Tensor:
+        return (self._n_positions * self.log_scale.sum()).expand(n_rows)
 
     @torch.no_grad()
     def fold(self) -> RowMap:
+        if len(self.event_shape) > 1:
+            return super().fold()
         lower, upper = self._factors()
         matrix = (lower @ upper)[self.permutation].T.contiguous().numpy()
         log_det = self.log_scale.sum().numpy()
@@ -60,3 +76,12 @@ class Linear(Transform):
         lower = lower.index_put((row, column), self.lower)
         upper = torch.diag(self.log_scale.exp()).index_put((column, row), self.upper)
         return lower, upper
+
+    @classmethod
+    def example_cases(cls) -> list[TransformCase]:
+        from densekit.testing.cases import TransformCase
+
+        return [
+            TransformCase("Linear", lambda: cls((3,))),
+            TransformCase("Linear(image)", lambda: cls((3, 2, 2))),
+        ]

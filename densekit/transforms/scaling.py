@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from densekit.transforms.base import RowMap, Transform, check_vector
+
+if TYPE_CHECKING:
+    from densekit.testing.cases import TransformCase
 
 TAIL = 0.05  # share of a column, on each side, that does not count towards its scale
 _SPREAD_OF_NORMAL = 3.2897072539029444  # distance of a standard normal's 5 % and 95 % quantiles
@@ -72,30 +77,45 @@ class Scale(Transform):
 class ActNorm(Transform):
     """z = (x + shift) * exp(log_scale), learned, and standardising at the start (Kingma 2018, 3.1).
 
-    Unlike batch normalisation it does not depend on the batch: a row's density stays its own.
+    Unlike batch normalisation it does not depend on the batch: a row's density stays its own. The
+    pixels of images (channels, height, width) share one shift and one scale for each channel.
     """
 
     def __init__(self, event_shape: Sequence[int], *, context_shape: Sequence[int] | None = None):
         super().__init__(event_shape)
-        n_features = check_vector("ActNorm", event_shape)
-        self.shift = nn.Parameter(torch.zeros(n_features))
-        self.log_scale = nn.Parameter(torch.zeros(n_features))
+        n_features, *positions = self.event_shape
+        self._n_positions = math.prod(positions)
+        shape = (n_features, *[1] * len(positions))
+        self.shift = nn.Parameter(torch.zeros(shape))
+        self.log_scale = nn.Parameter(torch.zeros(shape))
 
     @torch.no_grad()
     def fit_statistics(self, x: Tensor) -> None:
-        loc, scale, _ = _location_and_scale(x)
-        self.shift.copy_(-loc)
-        self.log_scale.copy_(-scale.clamp_min(CONSTANT_FLOOR).log())  # finite for a constant column
+        loc, scale, _ = _location_and_scale(x.transpose(0, 1).flatten(1).T)
+        self.shift.copy_(-loc.view_as(self.shift))
+        scale = scale.clamp_min(CONSTANT_FLOOR)  # finite for a constant column
+        self.log_scale.copy_(-scale.log().view_as(self.log_scale))
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return (x + self.shift) * self.log_scale.exp(), self.log_scale.sum().expand(x.shape[0])
+        return (x + self.shift) * self.log_scale.exp(), self._log_det(len(x))
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        x = z * torch.exp(-self.log_scale) - self.shift
-        return x, -self.log_scale.sum().expand(z.shape[0])
+        return z * torch.exp(-self.log_scale) - self.shift, -self._log_det(len(z))
+
+    def _log_det(self, n_rows: int) -> Tensor:
+        return (self._n_positions * self.log_scale.sum()).expand(n_rows)
 
     def fold(self) -> RowMap:
-        return _fold(self.shift, self.log_scale)
+        return super().fold() if self._n_positions > 1 else _fold(self.shift, self.log_scale)
+
+    @classmethod
+    def example_cases(cls) -> list[TransformCase]:
+        from densekit.testing.cases import TransformCase
+
+        return [
+            TransformCase("ActNorm", lambda: cls((3,))),
+            TransformCase("ActNorm(image)", lambda: cls((3, 2, 2))),
+        ]
 
 
 @torch.no_grad()

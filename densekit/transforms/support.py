@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from densekit.errors import SupportError
-from densekit.transforms.base import Transform, check_vector
+from densekit.transforms.base import Transform
 
 if TYPE_CHECKING:
     from densekit.testing.cases import TransformCase
@@ -30,7 +30,7 @@ class Bounded(Transform):
     ----------
     event_shape : sequence of int
     low, high : float or sequence of float, default=-inf and inf
-        Bounds of each column.
+        Bounds of each column, or of all.
 
     Raises
     ------
@@ -52,9 +52,9 @@ class Bounded(Transform):
         context_shape: Sequence[int] | None = None,
     ):
         super().__init__(event_shape)
-        n_features = check_vector("Bounded", event_shape)
         bounds = [
-            torch.as_tensor(b, dtype=torch.float64).expand(n_features).clone() for b in (low, high)
+            torch.as_tensor(b, dtype=torch.float64).expand(self.event_shape).clone()
+            for b in (low, high)
         ]
         if not bool((bounds[0] < bounds[1]).all()):
             raise SupportError(f"Bounded got low={low} and high={high}, expected low < high.")
@@ -79,11 +79,11 @@ class Bounded(Transform):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         low, high, _ = self._bounds(x.dtype)
-        is_outside = ((x < low) | (x > high)).any(1)
+        is_outside = ((x < low) | (x > high)).flatten(1).any(1)
         above, below = self._log_distances(x)
         z = torch.where(low.isfinite() | high.isfinite(), above - below, x)
         log_slope = self._log_width(x.dtype) - above - below
-        return z, log_slope.sum(1).masked_fill(is_outside, -torch.inf)
+        return z, log_slope.flatten(1).sum(1).masked_fill(is_outside, -torch.inf)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         low, high, margin = self._bounds(z.dtype)
@@ -97,7 +97,7 @@ class Bounded(Transform):
         x = torch.where(has_high & ~has_low, below, x)
         x = torch.clamp(x, low + margin, high - margin)
         log_above, log_below = self._log_distances(x)
-        return x, (log_above + log_below - self._log_width(z.dtype)).sum(1)
+        return x, (log_above + log_below - self._log_width(z.dtype)).flatten(1).sum(1)
 
     def _bounds(self, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
         return self.low.to(dtype), self.high.to(dtype), (self.unit * _MARGIN[dtype]).to(dtype)
@@ -124,5 +124,8 @@ class Bounded(Transform):
                 "Bounded(mixed)",
                 lambda: cls((4,), low=(-inf, 0.0, -inf, -1.0), high=(inf, inf, 2.0, 4.0)),
                 domain=(0.1, 1.9),
+            ),
+            TransformCase(
+                "Bounded(image)", lambda: cls((2, 2, 2), low=-1.0, high=3.0), domain=(-0.5, 2.5)
             ),
         ]

@@ -1,0 +1,79 @@
+"""What estimators of images share."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from densekit.data.columns import Columns
+from densekit.data.images import Images
+from densekit.errors import ShapeError
+from densekit.estimators.base import DensityEstimator
+from densekit.estimators.parameters import either, integer, one_of, parameter
+from densekit.training import Trainer
+
+# An image is a thousand rows to a convolution: few of them make a good step.
+IMAGE_BATCH_SIZE = 32
+IMAGE_AVERAGE_DECAY = 0.999
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class ImageEstimator(DensityEstimator, ABC):
+    """Base of the estimators that take images.
+
+    Images are arrays (n, H, W) or (n, H, W, C) of integers, or flat rows with `image_shape`.
+
+    Parameters
+    ----------
+    {image_parameters}
+    {shared_parameters}
+    """
+
+    image_shape: Any = parameter(None)
+    n_levels: int | str = parameter("auto", either(one_of("auto"), integer(2)))
+
+    def bits_per_dim(self, X: Any, y: Any = None) -> NDArray[np.float64]:
+        """Bits for each number of each image: ``-score_samples / (log(2) * H * W * C)``.
+
+        Parameters
+        ----------
+        X : array of images
+        y : array-like, optional
+            The condition of each image.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), float64
+            Lower is better.
+        """
+        scores = self.score_samples(X, y)
+        return -scores / (math.log(2) * self.n_features_in_)
+
+    @property
+    def _images(self) -> Images:
+        return cast("Images", self._form_)
+
+    def _describe(self, X: Any) -> Columns | Images:
+        if self.image_shape is None and np.ndim(X) < 3:
+            return self._describe_table(X)
+        return Images.of(X, self.image_shape, self.n_levels, who=type(self).__name__)
+
+    def _describe_table(self, X: Any) -> Columns | Images:
+        """Say what to do with rows that are no images: by default they are refused."""
+        raise ShapeError(
+            f"{type(self).__name__} got X of shape {np.shape(X)}, expected images (n, H, W) or "
+            "(n, H, W, C); for flat rows give image_shape=(H, W) or (H, W, C)."
+        )
+
+    def _trainer(self, noise: float) -> Trainer:
+        trainer = super()._trainer(noise)
+        if isinstance(self._form_, Images):
+            trainer.average_decay = IMAGE_AVERAGE_DECAY
+            if self.batch_size == "auto":
+                trainer.batch_size = IMAGE_BATCH_SIZE
+        return trainer

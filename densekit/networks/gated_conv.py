@@ -1,0 +1,276 @@
+"""Gated masked convolutions: the network of PixelCNN."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class GatedConvNet(nn.Module):
+    """Features of each pixel that depend on all earlier pixels within reach, and on no other.
+
+    Pixels are in raster order. A vertical stack sees the rows above, a horizontal stack the
+    pixels to the left, and hears of the rows above from the vertical one, so that there is no
+    blind spot (van den Oord 2016b, section 2.2 and eq. 2). Layers are residual. A head of 1x1
+    convolutions, in which a channel also sees the channels before it of the same pixel, makes the
+    parameters of each number.
+
+    Parameters
+    ----------
+    event_shape : (channels, height, width)
+    n_params : int
+        Parameters of each number.
+    n_layers : int
+        Layers of both stacks.
+    n_channels : int
+        Channels of both stacks.
+    kernel_size : int
+        Odd side of the kernels but the first; half of each is masked.
+    first_kernel_size : int
+        Odd side of the first layer's kernels.
+    n_context : int
+        Numbers of context, which move the biases of every layer (van den Oord 2016b, eq. 4).
+    """
+
+    def __init__(
+        self,
+        event_shape: Sequence[int],
+        n_params: int,
+        *,
+        n_layers: int,
+        n_channels: int,
+        kernel_size: int = 3,
+        first_kernel_size: int = 7,
+        n_context: int = 0,
+    ):
+        super().__init__()
+        self.event_shape = tuple(event_shape)
+        n_inputs = self.event_shape[0]
+        sizes = [first_kernel_size] + [kernel_size] * (n_layers - 1)
+        widths = [n_inputs] + [n_channels] * (n_layers - 1)
+        self.layers = nn.ModuleList(
+            GatedLayer(width, n_channels, size, is_first=i == 0, n_context=n_context)
+            for i, (width, size) in enumerate(zip(widths, sizes, strict=True))
+        )
+        self.head = ChannelHead(n_channels, n_inputs, n_params)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Map (batch, channels, height, width), and context (batch, n_context), to parameters of
+        shape (batch, channels, height, width, n_params)."""
+        vertical = horizontal = x.contiguous(memory_format=torch.channels_last)
+        for layer in self.layers:
+            vertical, horizontal = layer(vertical, horizontal, context)
+        params: Tensor = self.head(horizontal, x)
+        return params
+
+    @torch.no_grad()
+    def solve(
+        self,
+        step: Callable[[int, int, int, Tensor], Tensor],
+        x: Tensor,
+        context: Tensor | None = None,
+        *,
+        on_row: Callable[[], object] = lambda: None,
+    ) -> Tensor:
+        """Go through the pixels in raster order, and compute each pixel's features once.
+
+        Parameters
+        ----------
+        step : callable (channel, row, column, params) -> (batch,)
+            Chooses a number, given its parameters (batch, n_params).
+        x : Tensor of shape (batch, channels, height, width)
+            Is filled with what `step` chooses.
+        context : Tensor of shape (batch, n_context), optional
+        on_row : callable, optional
+            Called after each row.
+
+        Returns
+        -------
+        Tensor
+            `x` itself.
+        """
+        channels, height, width = self.event_shape
+        layers = cast("list[GatedLayer]", list(self.layers))
+        caches = [RowCache(layer, len(x), width, context) for layer in layers]
+        for row in range(height):
+            if row:
+                above = x[:, :, row - 1]
+                for cache in caches:
+                    above = cache.see_row(above)
+            for cache in caches:
+                cache.start_row()
+            for column in range(width):
+                features = x[:, :, row, column - 1] if column else torch.zeros_like(x[:, :, 0, 0])
+                for cache in caches:
+                    features = cache.see_pixel(column, features)
+                for channel in range(channels):
+                    params = self.head.at(features, x[:, :, row, column], channel)
+                    x[:, channel, row, column] = step(channel, row, column, params)
+            on_row()
+        return x
+
+
+class GatedLayer(nn.Module):
+    """One layer of both stacks; the first does not see the pixel itself.
+
+    Parameters
+    ----------
+    n_inputs, n_channels : int
+    kernel_size : int
+        Odd.
+    is_first : bool
+        Whether the inputs are pixels, of which the horizontal stack sees those to the left only.
+    n_context : int
+    """
+
+    def __init__(
+        self, n_inputs: int, n_channels: int, kernel_size: int, *, is_first: bool, n_context: int
+    ):
+        super().__init__()
+        self.reach = kernel_size // 2
+        self.is_first = is_first
+        n_columns = self.reach + (not is_first)
+        self.vertical = nn.Conv2d(n_inputs, 2 * n_channels, (self.reach + 1, kernel_size))
+        self.crossing = nn.Conv2d(2 * n_channels, 2 * n_channels, 1)
+        self.horizontal = nn.Conv2d(n_inputs, 2 * n_channels, (1, n_columns), bias=False)
+        self.output = nn.Conv2d(n_channels, n_channels, 1)
+        if n_context:
+            self.context = nn.Linear(n_context, 4 * n_channels, bias=False)
+
+    def forward(
+        self, vertical: Tensor, horizontal: Tensor, context: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Map both stacks, each (batch, channels, height, width)."""
+        reach, width = self.reach, horizontal.shape[3]
+        padded = F.pad(vertical, (reach, reach, reach, 0))
+        above = self.vertical(padded)
+        to_the_left = F.pad(horizontal, (reach, 0, 0, 0))[..., : width + reach - self.is_first]
+        left = self.horizontal(to_the_left)
+        given = self.biases(context)
+        if given is not None:
+            above = above + given[0][:, :, None, None]
+            left = left + given[1][:, :, None, None]
+        left = left + self.crossing(F.pad(above, (0, 0, 1, -1)))
+        above, left = gate(above), self.output(gate(left))
+        return (above, left) if self.is_first else (vertical + above, horizontal + left)
+
+    def biases(self, context: Tensor | None) -> tuple[Tensor, Tensor] | None:
+        """What the context adds to both stacks, (batch, 2 * n_channels) each."""
+        if context is None:
+            return None
+        above, left = self.context(context).chunk(2, 1)
+        return above, left
+
+
+class ChannelHead(nn.Module):
+    """Parameters of each channel from a pixel's features and the pixel's channels before it.
+
+    Parameters
+    ----------
+    n_features : int
+    n_channels : int
+        Channels of the images.
+    n_params : int
+        Of each number.
+    """
+
+    mask: Tensor
+
+    def __init__(self, n_features: int, n_channels: int, n_params: int):
+        super().__init__()
+        self.n_channels, self.n_hidden, self.n_params = n_channels, n_features, n_params
+        self.hidden = nn.Conv2d(n_features, n_channels * n_features, 1)
+        n_hidden, n_outputs = n_channels * n_features, n_channels * n_params
+        self.outputs = nn.Conv2d(n_hidden, n_outputs, 1, groups=n_channels)
+        nn.init.zeros_(self.outputs.weight)
+        nn.init.zeros_(self.outputs.bias)  # type: ignore[arg-type]
+        if n_channels > 1:
+            is_earlier = torch.ones(n_channels, n_channels).tril(-1)
+            self.register_buffer("mask", is_earlier.repeat_interleave(n_features, 0))
+            self.earlier = nn.Parameter(torch.randn(n_channels * n_features, n_channels) / 2)
+
+    def forward(self, features: Tensor, x: Tensor) -> Tensor:
+        """(batch, n_features, H, W) and x (batch, n_channels, H, W) -> (batch, n_channels, H, W,
+        n_params)."""
+        hidden = self.hidden(F.relu(features))
+        if self.n_channels > 1:
+            hidden = hidden + F.conv2d(x, (self.earlier * self.mask)[:, :, None, None])
+        params = self.outputs(F.relu(hidden)).permute(0, 2, 3, 1)
+        return params.unflatten(3, (self.n_channels, self.n_params)).permute(0, 3, 1, 2, 4)
+
+    def at(self, features: Tensor, x: Tensor, channel: int) -> Tensor:
+        """The parameters (batch, n_params) of one number, of which x holds the channels before."""
+        own = slice(channel * self.n_hidden, (channel + 1) * self.n_hidden)
+        weight, bias = self.hidden.weight[own, :, 0, 0], self.hidden.bias[own]  # type: ignore[index]
+        hidden = torch.addmm(bias, F.relu(features), weight.T)
+        if channel:
+            hidden = hidden + x[:, :channel] @ self.earlier[own, :channel].T
+        made = slice(channel * self.n_params, (channel + 1) * self.n_params)
+        weight, bias = self.outputs.weight[made, :, 0, 0], self.outputs.bias[made]  # type: ignore[index]
+        return torch.addmm(bias, F.relu(hidden), weight.T)
+
+
+class RowCache:
+    """What a layer remembers while pixels are drawn: the rows above and the pixels to the left.
+
+    Parameters
+    ----------
+    layer : GatedLayer
+    batch, width : int
+    context : Tensor of shape (batch, n_context) or None
+    """
+
+    def __init__(self, layer: GatedLayer, batch: int, width: int, context: Tensor | None):
+        self.layer, self.width = layer, width
+        like, reach = layer.output.weight, layer.reach
+        n_inputs, n_channels = layer.vertical.in_channels, layer.output.in_channels
+        self._given = layer.biases(context)
+        self._above = like.new_zeros(batch, 2 * n_channels, 1, width)
+        self._rows = like.new_zeros(batch, n_inputs, reach + 1, width + 2 * reach)
+        self._left = like.new_zeros(batch, width + reach, n_inputs)
+        self._n_columns = layer.horizontal.kernel_size[1]
+        self._kernel = layer.horizontal.weight[:, :, 0].permute(2, 1, 0).flatten(0, 1)
+        self._output = layer.output.weight[:, :, 0, 0].T, cast("Tensor", layer.output.bias)
+
+    def see_row(self, row: Tensor) -> Tensor:
+        """Take the vertical stack's row (batch, n_inputs, width); return what it makes of it."""
+        reach = self.layer.reach
+        self._rows = self._rows.roll(-1, 2)
+        self._rows[:, :, -1, reach : reach + self.width] = row
+        self._above = self.layer.vertical(self._rows)
+        if self._given is not None:
+            self._above += self._given[0][:, :, None, None]
+        above = gate(self._above)[:, :, 0]
+        return above if self.layer.is_first else row + above
+
+    def start_row(self) -> None:
+        """Forget the pixels to the left, and hear of the rows above."""
+        heard = self.layer.crossing(self._above)[:, :, 0].permute(2, 0, 1)
+        if self._given is not None:
+            heard = heard + self._given[1]
+        self._heard = heard.contiguous()
+        self._left.zero_()
+
+    def see_pixel(self, column: int, inputs: Tensor) -> Tensor:
+        """Take the horizontal stack's inputs (batch, n_inputs); return this pixel's features.
+
+        The first layer's inputs are the pixel to the left, every other layer's this pixel's.
+        """
+        place = column + self.layer.reach - self.layer.is_first
+        self._left[:, place] = inputs
+        seen = self._left[:, place + 1 - self._n_columns : place + 1].flatten(1)
+        left = torch.addmm(self._heard[column], seen, self._kernel)
+        weight, bias = self._output
+        if self.layer.is_first:
+            return torch.addmm(bias, gate(left), weight)
+        return torch.addmm(inputs + bias, gate(left), weight)
+
+
+def gate(x: Tensor) -> Tensor:
+    """tanh of the first half of the channels times sigmoid of the other (van den Oord 2016b, 1)."""
+    above, below = x.chunk(2, 1)
+    return above.tanh() * below.sigmoid()

@@ -1,0 +1,81 @@
+"""The conditioner of image layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class ResidualConvNet(nn.Module):
+    """Residual convolutions whose output is zero at the start of training.
+
+    A 3x3 convolution, then blocks of a 3x3 and a 1x1 convolution with a shortcut around them, and
+    a 3x3 convolution to the outputs (as in Dinh 2016, section 3.6, without batch normalisation).
+
+    Parameters
+    ----------
+    n_inputs, n_outputs : int
+        Channels.
+    n_channels : int
+        Channels of the hidden layers.
+    n_blocks : int
+    context_shape : sequence of int, optional
+        Numbers of context, which move the biases of every block, or an image of context (channels,
+        height, width), which is brought to the size of the inputs and joins them.
+    """
+
+    def __init__(
+        self,
+        n_inputs: int,
+        n_outputs: int,
+        *,
+        n_channels: int,
+        n_blocks: int,
+        context_shape: Sequence[int] | None = None,
+    ):
+        super().__init__()
+        n_given = 0 if context_shape is None else context_shape[0]
+        is_image = context_shape is not None and len(context_shape) > 1
+        self.n_seen, n_context = (n_given, 0) if is_image else (0, n_given)
+        self.first = nn.Conv2d(n_inputs + self.n_seen, n_channels, 3, padding=1)
+        self.wide = nn.ModuleList(
+            nn.Conv2d(n_channels, n_channels, 3, padding=1) for _ in range(n_blocks)
+        )
+        self.narrow = nn.ModuleList(nn.Conv2d(n_channels, n_channels, 1) for _ in range(n_blocks))
+        self.last = nn.Conv2d(n_channels, n_outputs, 3, padding=1)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
+        if n_context:
+            self.context = nn.Linear(n_context, n_channels * (n_blocks + 1))
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Map (batch, n_inputs, H, W) to (batch, n_outputs, H, W)."""
+        shifts: Sequence[Tensor] = ()
+        if context is not None and self.n_seen:
+            x = torch.cat([x, resize(context.to(x.dtype), x.shape[2:])], 1)
+        elif context is not None:
+            moved = self.context(context.flatten(1).to(x.dtype))
+            shifts = moved[:, :, None, None].chunk(len(self.wide) + 1, 1)
+        h = self.first(x.contiguous(memory_format=torch.channels_last))
+        if shifts:
+            h = h + shifts[0]
+        for i, (wide, narrow) in enumerate(zip(self.wide, self.narrow, strict=True), 1):
+            inner = wide(F.relu(h))
+            if shifts:
+                inner = inner + shifts[i]
+            h = h + narrow(F.relu(inner))
+        outputs: Tensor = self.last(F.relu(h))
+        return outputs
+
+
+def resize(image: Tensor, size: Sequence[int]) -> Tensor:
+    """Bring an image to a size: blurred where it grows, averaged where it shrinks."""
+    height, width = size
+    if image.shape[2:] == (height, width):
+        return image
+    if height < image.shape[2]:
+        return F.adaptive_avg_pool2d(image, (height, width))
+    return F.interpolate(image, size=(height, width), mode="bilinear", align_corners=False)
