@@ -8,18 +8,23 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from densekit.data.columns import Columns
 from densekit.data.images import Images
+from densekit.densities.base import Density
 from densekit.errors import ShapeError
 from densekit.estimators.base import DensityEstimator
 from densekit.estimators.parameters import either, integer, one_of, parameter
+from densekit.networks import has_fast_bfloat16, use_low_precision
 from densekit.training import Trainer
 
 # An image is a thousand rows to a convolution: few of them make a good step.
 IMAGE_BATCH_SIZE = 32
 IMAGE_AVERAGE_DECAY = 0.999
+PIXELS_TO_SEE = 5e8  # in all epochs together: minutes of small models
+MIN_EPOCHS, MAX_EPOCHS = 3, 500
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -34,6 +39,8 @@ class ImageEstimator(DensityEstimator, ABC):
     {shared_parameters}
     """
 
+    max_epochs: int | str = parameter("auto", either(one_of("auto"), integer(1)))
+    dtype: str = parameter("auto", one_of("auto", "bfloat16", "float32", "float64"))
     image_shape: Any = parameter(None)
     n_levels: int | str = parameter("auto", either(one_of("auto"), integer(2)))
 
@@ -70,10 +77,31 @@ class ImageEstimator(DensityEstimator, ABC):
             "(n, H, W, C); for flat rows give image_shape=(H, W) or (H, W, C)."
         )
 
+    def _new_core(
+        self,
+        shape: tuple[int, ...],
+        context: NDArray[np.float64] | None,
+        generator: torch.Generator,
+        device: torch.device,
+    ) -> Density:
+        core = super()._new_core(shape, context, generator, device)
+        is_asked = self.dtype == "bfloat16"
+        is_auto = self.dtype == "auto" and core.anchor.dtype == torch.float32
+        if is_asked or (is_auto and has_fast_bfloat16(device)):
+            use_low_precision(core, torch.bfloat16)
+        return core
+
     def _trainer(self, noise: float) -> Trainer:
         trainer = super()._trainer(noise)
-        if isinstance(self._form_, Images):
+        is_auto = isinstance(self.max_epochs, str)
+        if not isinstance(self._form_, Images):
+            trainer.max_epochs = MAX_EPOCHS if is_auto else trainer.max_epochs
+        else:
+            n_pixels = self.n_samples_fit_ * math.prod(self._form_.shape[:2])
+            n_epochs = min(MAX_EPOCHS, max(MIN_EPOCHS, round(PIXELS_TO_SEE / n_pixels)))
+            trainer.max_epochs = n_epochs if is_auto else trainer.max_epochs
             trainer.average_decay = IMAGE_AVERAGE_DECAY
+            trainer.is_annealed = True
             if self.batch_size == "auto":
                 trainer.batch_size = IMAGE_BATCH_SIZE
         return trainer

@@ -56,7 +56,14 @@ image_shape : (height, width) or (height, width, channels), optional
     images (n, H, W) and (n, H, W, C) need none.
 n_levels : int or "auto", default="auto"
     Numbers are integers from 0 to ``n_levels - 1``. "auto" is what the greatest number of the
-    training images asks for, and above 64 levels 256 or 65,536."""
+    training images asks for, and above 64 levels 256 or 65,536.
+max_epochs : int or "auto", default="auto"
+    Most passes over the training rows. "auto" is 500 for tables, and for images so many that half
+    a billion pixels are seen, from 3 to 500. On images the learning rate falls in a straight line
+    to zero after so many epochs.
+dtype : {"auto", "bfloat16", "float32", "float64"}, default="auto"
+    As for all estimators. "bfloat16" lets the networks of images train in half precision, and
+    everything else stay in float32; "auto" does so above 10,000 values where it is faster."""
 
 
 _IMAGE_FLOW = (

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from densekit.networks.precision import MixedPrecision
 
-class GatedConvNet(nn.Module):
+
+class GatedConvNet(MixedPrecision):
     """Features of each pixel that depend on all earlier pixels within reach, and on no other.
 
     Pixels are in raster order. A vertical stack sees the rows above, a horizontal stack the
@@ -58,7 +60,7 @@ class GatedConvNet(nn.Module):
         )
         self.head = ChannelHead(n_channels, n_inputs, n_params)
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+    def compute(self, x: Tensor, context: Tensor | None = None) -> Tensor:  # type: ignore[override]
         """Map (batch, channels, height, width), and context (batch, n_context), to parameters of
         shape (batch, channels, height, width, n_params)."""
         vertical = horizontal = x.contiguous(memory_format=torch.channels_last)

@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from densekit.networks.precision import MixedPrecision
 
-class ResidualConvNet(nn.Module):
+
+class ResidualConvNet(MixedPrecision):
     """Residual convolutions whose output is zero at the start of training.
 
     A 3x3 convolution, then blocks of a 3x3 and a 1x1 convolution with a shortcut around them, and
@@ -51,7 +53,7 @@ class ResidualConvNet(nn.Module):
         if n_context:
             self.context = nn.Linear(n_context, n_channels * (n_blocks + 1))
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+    def compute(self, x: Tensor, context: Tensor | None = None) -> Tensor:  # type: ignore[override]
         """Map (batch, n_inputs, H, W) to (batch, n_outputs, H, W)."""
         shifts: Sequence[Tensor] = ()
         if context is not None and self.n_seen:

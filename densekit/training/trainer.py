@@ -52,6 +52,8 @@ class Trainer:
         epoch that is best on validation rows decides how much of it was right.
     average_decay : float
         Per step, of the averaged weights, which are scored and kept.
+    is_annealed : bool
+        Whether the learning rate falls in a straight line, to zero after `max_epochs`.
     verbose : int
         1 shows a progress bar.
     who : str
@@ -70,6 +72,7 @@ class Trainer:
     tol: float
     noise: float = 0.0
     average_decay: float = 0.99
+    is_annealed: bool = False
     verbose: int = 0
     who: str = "Trainer"
 
@@ -196,7 +199,11 @@ class _Run:
             len(self.train), generator=self.generator, device=self.generator.device
         )
         total = 0.0
-        for index in order.split(self._batch_size):
+        batches = order.split(self._batch_size)
+        for i, index in enumerate(batches):
+            if self.options.is_annealed:
+                done = (self.history.n_epochs + i / len(batches)) / self.options.max_epochs
+                self._tell_optimiser(self._rate * (1 - done))
             total += self._step(index) * len(index)
         return total / len(self.train)
 
@@ -284,6 +291,9 @@ class _Run:
 
     def _set_rate(self, rate: float) -> None:
         self._rate = rate
+        self._tell_optimiser(rate)
+
+    def _tell_optimiser(self, rate: float) -> None:
         for group in self._optimiser.param_groups:
             group["lr"] = rate
 
