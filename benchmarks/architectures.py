@@ -14,7 +14,7 @@ from torch import Tensor
 
 from densekit.densities import Flow, Normal
 from densekit.elementwise import Affine, Spline
-from densekit.training.trainer import AVERAGE_DECAY, MAX_GRADIENT_NORM
+from densekit.training.trainer import MAX_GRADIENT_NORM, Trainer
 from densekit.training.weights import Weights
 from densekit.transforms import Autoregressive, Chain, Coupling, Transform
 
@@ -102,7 +102,7 @@ def densekit(architecture: Architecture, n_features: int) -> Contender:
             weights.gradient.mul_(MAX_GRADIENT_NORM / norm)
         optimiser.step()
         weights.gradient.zero_()
-        average.lerp_(weights.vector, 1 - AVERAGE_DECAY)
+        average.lerp_(weights.vector, 1 - Trainer.average_decay)
 
     def prepare_few() -> Callable[[Tensor], object]:
         score = flow.fold()

@@ -68,7 +68,7 @@ class Images:
 
     def table(self, X: Any, *, who: str) -> Any:
         """Images in any of their layouts as flat rows."""
-        shape = np.shape(X)
+        shape = np.asarray(X).shape
         if len(shape) == 2:
             return X  # a data frame keeps its names; the width is checked with the rest
         if shape[1:] not in (self.shape, self.shape[:2] if self.shape[2] == 1 else self.shape):

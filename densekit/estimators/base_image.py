@@ -66,7 +66,7 @@ class ImageEstimator(DensityEstimator, ABC):
         return cast("Images", self._form_)
 
     def _describe(self, X: Any) -> Columns | Images:
-        if self.image_shape is None and np.ndim(X) < 3:
+        if self.image_shape is None and np.asarray(X).ndim < 3:
             return self._describe_table(X)
         return Images.of(X, self.image_shape, self.n_levels, who=type(self).__name__)
 

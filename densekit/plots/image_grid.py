@@ -1,4 +1,4 @@
-"""Pictures, as scikit-learn's `Display` objects. They need matplotlib: ``densekit[plots]``."""
+"""Grids of images: samples, completions, translations."""
 
 from __future__ import annotations
 

@@ -1,0 +1,5 @@
+"""Pictures, as scikit-learn's `Display` objects. They need matplotlib: ``densekit[plots]``."""
+
+from densekit.plots.image_grid import ImageGrid
+
+__all__ = ["ImageGrid"]
