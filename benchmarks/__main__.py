@@ -9,7 +9,7 @@ from typing import Annotated
 import torch
 import typer
 
-from benchmarks import paper, quality, report, speed, stability
+from benchmarks import images, paper, pixelcnn, quality, report, speed, stability
 
 JaxPython = Annotated[
     Path | None,
@@ -84,6 +84,37 @@ def run_paper(
     result = paper.measure(models or list(paper.MODELS), epochs, rows)
     out.write_text(json.dumps(result, indent=1))
     print(report.paper_page(result))
+
+
+@app.command("images")
+def run_images(
+    tasks: Annotated[list[str] | None, typer.Option(help="Some of the tasks.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Instead of each task's own.")] = None,
+    rows: Annotated[int | None, typer.Option(help="Training images; all by default.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 2,
+    models: Annotated[
+        Path, typer.Option(help="Folder that keeps models and pictures; a kept model is used.")
+    ] = Path("images"),
+    out: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("images.json"),
+) -> None:
+    """Models of images on what lies in DENSEKIT_DATA: nats, bits, classes, translations."""
+    torch.set_num_threads(threads)
+    result = images.measure(tasks or list(images.TASKS), epochs, rows, models)
+    out.write_text(json.dumps(result, indent=1))
+    print(report.images_page(result))
+
+
+@app.command("pixelcnn")
+def run_pixelcnn(
+    repeats: Annotated[int, typer.Option(min=1, help="Of the fast way; its median counts.")] = 5,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 2,
+    out: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("pixelcnn.json"),
+) -> None:
+    """Sampling of PixelCNN, beside a full pass for every pixel."""
+    torch.set_num_threads(threads)
+    result = pixelcnn.measure(repeats)
+    out.write_text(json.dumps(result, indent=1))
+    print(report.pixelcnn_page(result))
 
 
 @app.command("page")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,11 @@ from densekit.transforms.base import Array, check_context, guard_shapes
 
 if TYPE_CHECKING:
     from densekit.testing.cases import DensityCase
+
+# What layers hold of so many rows at once stays in a processor's cache. Layers of images hold
+# many channels for each number of an image.
+MAX_ROWS_AT_ONCE = 2048
+MAX_IMAGE_VALUES_AT_ONCE = 2**14
 
 
 class Density(nn.Module, ABC):
@@ -79,6 +85,22 @@ class Density(nn.Module, ABC):
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """The same as `log_prob`."""
         return self.log_prob(x, context)
+
+    def _in_parts(
+        self,
+        function: Callable[[Tensor, Tensor | None], Tensor],
+        rows: Tensor,
+        context: Tensor | None,
+    ) -> Tensor:
+        """Apply a function part by part, unless autograd is to record all of it."""
+        size = MAX_ROWS_AT_ONCE
+        if len(self.event_shape) > 1:
+            size = max(1, MAX_IMAGE_VALUES_AT_ONCE // max(1, math.prod(self.event_shape)))
+        if torch.is_grad_enabled() or len(rows) <= size:
+            return function(rows, context)
+        parts = [slice(start, start + size) for start in range(0, len(rows), size)]
+        given = [None if context is None else context[part] for part in parts]
+        return torch.cat([function(rows[p], c) for p, c in zip(parts, given, strict=True)])
 
     def _check_sample_context(self, context: Tensor | None) -> None:
         if self.context_shape is not None:

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from densekit.testing.cases import DensityCase
 
 
-MAX_ROWS_AT_ONCE = 2048  # what layers hold of so many rows stays in a processor's cache
-
-
 class Flow(Density):
     """``log p(x) = log p_base(z) + log |det dz/dx|``, z = transform(x) (Rezende 2015, eq. 5).
 
@@ -46,7 +43,7 @@ class Flow(Density):
         self.anchor = base.anchor.new_empty(0)
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        return _in_parts(self._log_prob, x, context)
+        return self._in_parts(self._log_prob, x, context)
 
     def _log_prob(self, x: Tensor, context: Tensor | None) -> Tensor:
         z, log_det = self.transform(x, context)
@@ -79,7 +76,7 @@ class Flow(Density):
     ) -> Tensor:
         self._check_sample_context(context)
         z = self.base.sample(n_samples, context, generator=generator)
-        return _in_parts(lambda z, context: self.transform.inverse(z, context)[0], z, context)
+        return self._in_parts(lambda z, context: self.transform.inverse(z, context)[0], z, context)
 
     @classmethod
     def example_cases(cls) -> list[DensityCase]:
@@ -100,14 +97,3 @@ class Flow(Density):
                 lambda: cls(Autoregressive((1,), context_shape=(2,)), Normal((1,))),
             ),
         ]
-
-
-def _in_parts(
-    function: Callable[[Tensor, Tensor | None], Tensor], rows: Tensor, context: Tensor | None
-) -> Tensor:
-    """Apply a function part by part, unless autograd is to record all of it."""
-    if torch.is_grad_enabled() or len(rows) <= MAX_ROWS_AT_ONCE:
-        return function(rows, context)
-    starts = range(0, len(rows), MAX_ROWS_AT_ONCE)
-    parts = [slice(start, start + MAX_ROWS_AT_ONCE) for start in starts]
-    return torch.cat([function(rows[p], None if context is None else context[p]) for p in parts])

@@ -65,6 +65,9 @@ class PixelCNN(Density):
 
     def log_prob_terms(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """log p(x_t | x_1, ..., x_{t-1}) of each number, (batch, channels * height * width)."""
+        return self._in_parts(self._terms, x, context)
+
+    def _terms(self, x: Tensor, context: Tensor | None) -> Tensor:
         params = self.network(self._scaled(x), self._flat(context, x))
         return self.likelihood.log_prob(x, params).flatten(1)
 
@@ -151,6 +154,8 @@ class PixelCNN(Density):
             case("bernoulli, with context", (1, 2, 3), Bernoulli(), 2, context_shape=(2,)),
             case("categorical, 2x2", (1, 2, 2), Categorical(3), 3),
             case("categorical, 3 channels", (3, 2, 2), Categorical(2), 2, context_shape=(2,)),
+            case("categorical, with context", (1, 2, 2), Categorical(3), 3, context_shape=(2,)),
             case("logistic mixture, 2x2", (1, 2, 2), LogisticMixture(3, 2), 3),
+            case("logistic, with context", (1, 2, 2), LogisticMixture(3, 2), 3, context_shape=(2,)),
             case("logistic mixture, 2 channels", (2, 2, 2), LogisticMixture(2, 3), 2),
         ]
