@@ -23,6 +23,8 @@ Result = dict[str, Any]
 N_SAMPLES = 1000  # generated images that the independent classifier reads
 N_TRANSLATED = 500
 N_PAIRS = 1000  # test images whose small image is compared with another's
+# Most pixels of MNIST are black: noise that is learned spares a flow the edges of a uniform one.
+_FLOW = {"dequantization": "variational"}
 SOURCE, TARGET = 3, 8  # classes that are translated into one another
 
 
@@ -121,7 +123,8 @@ def _glow(epochs: int | None) -> Task:
     X, y, X_test, y_test = _mnist()
 
     def found(model: Any, folder: Path) -> Result:
-        classes, bits = _by_bayes(model, X_test)
+        # log p(x) >= log p(x, y): a bound that costs one pass and not one for each class.
+        given_y = model.score_samples(X_test, y_test) + model._context_.log_prior[y_test]
         _draw(folder, "glow", lambda: ImageGrid.from_estimator(model, 100, random_state=0))
         given = X_test[y_test == SOURCE]
         shown = given[:10]
@@ -134,13 +137,12 @@ def _glow(epochs: int | None) -> Task:
         back = model.translate(turned, TARGET, SOURCE)
         read = _reader(X, y).predict(_scaled(np.clip(turned, 0, 255)))
         return {
-            "bits per dimension": bits,
-            "accuracy by Bayes": np.mean(classes == y_test),
+            "bits per dimension": -given_y.mean() / (np.log(2) * X_test[0].size),
             f"{TARGET} read off translated {SOURCE}": np.mean(read == TARGET),
             "greatest gap there and back": np.abs(back - given[:N_TRANSLATED]).max(),
         }
 
-    return GlowEstimator(conditional=True, **_options(epochs, 8)), X, y, found
+    return GlowEstimator(conditional=True, **_FLOW, **_options(epochs, 8)), X, y, found
 
 
 def _realnvp(epochs: int | None) -> Task:
@@ -150,7 +152,7 @@ def _realnvp(epochs: int | None) -> Task:
         _draw(folder, "realnvp", lambda: ImageGrid.from_estimator(model, 64, random_state=0))
         return {"bits per dimension": model.bits_per_dim(X_test).mean()}
 
-    return RealNVPEstimator(**_options(epochs, 8)), X, None, found
+    return RealNVPEstimator(**_FLOW, **_options(epochs, 8)), X, None, found
 
 
 def _super(epochs: int | None) -> Task:

@@ -27,6 +27,8 @@ class ResidualConvNet(MixedPrecision):
     context_shape : sequence of int, optional
         Numbers of context, which move the biases of every block, or an image of context (channels,
         height, width), which is brought to the size of the inputs and joins them.
+    size : (height, width), optional
+        Of the inputs; needed where the context is an image.
     """
 
     def __init__(
@@ -37,11 +39,14 @@ class ResidualConvNet(MixedPrecision):
         n_channels: int,
         n_blocks: int,
         context_shape: Sequence[int] | None = None,
+        size: Sequence[int] = (),
     ):
         super().__init__()
-        n_given = 0 if context_shape is None else context_shape[0]
-        is_image = context_shape is not None and len(context_shape) > 1
-        self.n_seen, n_context = (n_given, 0) if is_image else (0, n_given)
+        self.n_seen, n_context = 0, 0
+        if context_shape is not None and len(context_shape) > 1:
+            self.n_seen = resize(torch.empty(1, *context_shape, device="meta"), size).shape[1]
+        elif context_shape is not None:
+            n_context = context_shape[0]
         self.first = nn.Conv2d(n_inputs + self.n_seen, n_channels, 3, padding=1)
         self.wide = nn.ModuleList(
             nn.Conv2d(n_channels, n_channels, 3, padding=1) for _ in range(n_blocks)
@@ -74,10 +79,14 @@ class ResidualConvNet(MixedPrecision):
 
 
 def resize(image: Tensor, size: Sequence[int]) -> Tensor:
-    """Bring an image to a size: blurred where it grows, averaged where it shrinks."""
+    """Bring an image to a size: blurred where it grows; where it shrinks by a whole factor, blocks
+    of pixels become channels, so that nothing is lost, and otherwise they are averaged."""
     height, width = size
     if image.shape[2:] == (height, width):
         return image
+    factor = image.shape[2] // height
+    if image.shape[2:] == (factor * height, factor * width):
+        return F.pixel_unshuffle(image, factor)
     if height < image.shape[2]:
         return F.adaptive_avg_pool2d(image, (height, width))
     return F.interpolate(image, size=(height, width), mode="bilinear", align_corners=False)

@@ -64,6 +64,7 @@ class ConvCoupling(Transform):
             n_channels=n_channels,
             n_blocks=n_blocks,
             context_shape=self.context_shape,
+            size=[side // (2 if self._is_checkered else 1) for side in self.event_shape[1:]],
         )
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:

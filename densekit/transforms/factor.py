@@ -55,6 +55,7 @@ class Factor(Transform):
             n_channels=n_channels,
             n_blocks=0,
             context_shape=self.context_shape,
+            size=self.event_shape[1:],
         )
 
     @property
