@@ -54,7 +54,7 @@ class NotAModelFileError(ModelFileError):
 
 
 class NewerFormatError(ModelFileError):
-    """The file was written by a later version of densekit, in a format that this one cannot read."""
+    """A later densekit wrote the file, in a format that this one cannot read."""
 
 
 class TruncatedFileError(ModelFileError):

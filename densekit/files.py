@@ -239,7 +239,7 @@ def _n_data_bytes(header: dict[str, Any], who: str) -> int:
     for name, entry in header.items():
         if name == "__metadata__":
             continue
-        offsets = entry.get("data_offsets") if isinstance(entry, dict) else None
+        offsets: Any = entry.get("data_offsets") if isinstance(entry, dict) else None
         is_pair = isinstance(offsets, list) and len(offsets) == 2
         if not (is_pair and all(type(offset) is int and offset >= 0 for offset in offsets)):
             raise AlteredFileError(f"{who} does not say where the tensor {name[:80]!r} lies.")

@@ -85,6 +85,10 @@ class DensityEstimator(StoredDensity, DensityMixin, BaseEstimator, ABC):
     random_state: Any = parameter(None)
     verbose: int = parameter(0, integer(0))
 
+    _not_built_with = frozenset(
+        {"support", "max_epochs", "batch_size", "n_iter_no_change", "random_state", "verbose"}
+    )
+
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
         fill_in_shared_parameters(cls)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -18,6 +18,8 @@ class StoredDensity(Savable):
     """Gives `densekit.persistence` the outline of `density_`, and a density for an outline."""
 
     density_: Any
+    _not_built_with: ClassVar[frozenset[str]]
+    """Parameters of which the density's size does not depend: they may be any number."""
 
     @abstractmethod
     def _make_core(

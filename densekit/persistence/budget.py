@@ -10,11 +10,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from densekit.errors import AlteredFileError
 
-# A fit's own density stays below a tenth of these, which leave room for other ways to build it.
-BYTES_AT_LEAST = 2**24
-BYTES_PER_STORED_BYTE = 64
-STEPS_AT_LEAST = 2_000
-STEPS_PER_TENSOR = 200
+# densekit's own densities take below two bytes for a stored one, and eight steps for a tensor.
+BYTES_AT_LEAST = 2**22
+BYTES_PER_STORED_BYTE = 16
+STEPS_AT_LEAST = 500
+STEPS_PER_TENSOR = 32
 
 
 class Budget(TorchDispatchMode):

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
@@ -23,7 +24,9 @@ from densekit.persistence.encoding import (
     texts,
 )
 
-MAX_SEQUENCE = 10_000_000  # of a range
+# No size in a description may be larger than this, or than all tensors together.
+LARGEST_SIZE = 2**20
+MOST_ITEMS = 1000  # of all sequences in parameters together, and an eighth of the numbers
 _DTYPE = re.compile(r"[<>|=]?([biufmMUSO])\d{0,4}(\[\d{0,4}[a-zA-Z]{1,2}\])?")
 _FITTED_NAME = re.compile(r"_?[A-Za-z]\w*_|_[A-Za-z]\w*")
 
@@ -40,8 +43,10 @@ class Decoder:
 
     def __init__(self, tensors: dict[str, Tensor], device: torch.device):
         self._tensors, self._device = tensors, device
-        self._records: dict[str, type] = RECORDS
+        self._records = RECORDS
         self._n_numbers = sum(tensor.numel() for tensor in tensors.values())
+        self._largest_size = max(LARGEST_SIZE, self._n_numbers)
+        self._n_items_left = MOST_ITEMS + self._n_numbers // 8
 
     def decode(self, value: Any) -> Any:
         """One value."""
@@ -66,7 +71,7 @@ class Decoder:
 
     def _range(self, value: dict[str, Any]) -> range:
         found = range(*(_integer(item) for item in value["items"]))
-        if len(found) > MAX_SEQUENCE:
+        if len(found) > self._largest_size:
             raise AlteredFileError("a range is too long")
         return found
 
@@ -76,7 +81,7 @@ class Decoder:
             raise AlteredFileError(f"there is no number type {str(name)[:40]!r}")
         return np.dtype(name)
 
-    def _array(self, value: dict[str, Any]) -> np.ndarray:
+    def _array(self, value: dict[str, Any]) -> NDArray[Any]:
         dtype = self._dtype({"value": value["dtype"]})
         stored = self._tensors[value["tensor"]].numpy()
         plain = np.dtype(np.int64) if dtype.kind in "mM" else dtype.newbyteorder("=")
@@ -87,13 +92,13 @@ class Decoder:
     def _scalar(self, value: dict[str, Any]) -> Any:
         return self.decode(value["value"])[()]
 
-    def _objects(self, value: dict[str, Any]) -> np.ndarray:
+    def _objects(self, value: dict[str, Any]) -> NDArray[Any]:
         items = self._list(value["items"])
         found = np.empty(len(items), dtype=object)
         found[:] = items
         return found.reshape(_shape(value["shape"]))
 
-    def _texts(self, value: dict[str, Any]) -> np.ndarray:
+    def _texts(self, value: dict[str, Any]) -> NDArray[Any]:
         return texts(self._list(value["items"])).reshape(_shape(value["shape"]))
 
     def _random_state(self, value: dict[str, Any]) -> np.random.RandomState:
@@ -108,7 +113,7 @@ class Decoder:
             raise AlteredFileError(f"{cls.__name__} has other fields than {sorted(fields)}")
         return cls(**fields)
 
-    def _class(self, value: dict[str, Any]) -> type:
+    def _class(self, value: dict[str, Any]) -> Any:
         """The class behind a registered name."""
         group, name, distribution = (value[key] for key in ("group", "name", "distribution"))
         if not all(isinstance(part, str) for part in (group, name, distribution)):
@@ -121,15 +126,15 @@ class Decoder:
                 f"it needs the plugin {name!r} of {group!r}, which came from {owner} and is not "
                 f"here: {error}"
             ) from None
-        found: type = registry.owner(target)
-        return found
+        return registry.owner(target)
 
     def _instance(self, value: dict[str, Any]) -> Any:
         cls = self._class(value)
         if issubclass(cls, BaseEstimator):
             raise AlteredFileError(f"{cls.__name__} stands where a part of an estimator should")
-        options = {name: self.decode(item) for name, item in value["options"].items()}
-        found = cls(*self._list(value["args"]), **options)
+        args, options = self._list(value["args"]), self._named(value["options"])
+        self._check_sizes([args, options])
+        found = cls(*args, **options)
         if "weights" in value:
             self._load(found, value["weights"])
         return found
@@ -166,6 +171,8 @@ class Decoder:
         dtype = getattr(torch, value["dtype"], None) if isinstance(value["dtype"], str) else None
         if dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
             raise AlteredFileError("the density has no floating-point type")
+        trained_by = type(estimator)._not_built_with
+        self._check_sizes([v for k, v in built_with.items() if k not in trained_by])
         builder = type(estimator)(**built_with)
         vars(builder).update({k: v for k, v in vars(estimator).items() if k not in built_with})
         outline = {
@@ -199,6 +206,19 @@ class Decoder:
                     f"{tuple(tensor.shape)}, expected {expected.dtype} of {tuple(expected.shape)}"
                 )
         module.load_state_dict(stored)
+
+    def _check_sizes(self, value: Any) -> None:
+        """Refuse sizes and lengths that the tensors do not bear out, before anything is built."""
+        if isinstance(value, dict):
+            value = list(value.values())
+        if isinstance(value, list | tuple):
+            self._n_items_left -= len(value)
+            if self._n_items_left < 0:
+                raise AlteredFileError("its parameters are longer than its tensors bear out")
+            for item in value:
+                self._check_sizes(item)
+        elif isinstance(value, int) and abs(value) > self._largest_size:
+            raise AlteredFileError(f"a size of {value} is more than all tensors hold")
 
     def _named(self, values: Any) -> dict[str, Any]:
         if not isinstance(values, dict):

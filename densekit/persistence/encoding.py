@@ -22,15 +22,17 @@ from densekit.recorded import Recorded
 from densekit.training.history import History
 
 IS = "is"  # the key that says what a JSON object stands for
-RECORDS = {cls.__name__: cls for cls in (Columns, Images, Labels, Numbers, Pictures, History)}
+RECORDS: dict[str, Any] = {
+    cls.__name__: cls for cls in (Columns, Images, Labels, Numbers, Pictures, History)
+}
 DENSITY = "density_"  # the one fitted attribute that is a torch module
 BUILT_WITH = "_built_with_"  # the parameters that it was built with, which may have changed since
 MAX_TEXT_BYTES = 2**26  # of an array of texts, all as wide as the widest
 
 
-def stored_types(cls: type) -> dict[str, type]:
+def stored_types(cls: type) -> dict[str, Any]:
     """The dataclasses that may stand in the attributes of an estimator, by their names."""
-    own: Iterable[type] = getattr(cls, "_stored_types", ())
+    own: Iterable[Any] = getattr(cls, "_stored_types", ())
     return RECORDS | {record.__name__: record for record in own}
 
 
@@ -47,7 +49,7 @@ class Encoder:
     def __init__(self) -> None:
         self.tensors: dict[str, Tensor] = {}
         self.plugins: dict[str, str] = {}
-        self._records: dict[str, type] = RECORDS
+        self._records = RECORDS
 
     def encode(self, value: Any, path: str) -> Any:
         """One value; an UnsavableError names the path of what cannot be written."""
@@ -170,7 +172,7 @@ class Encoder:
         self._records = outer
         return found
 
-    def _named(self, values: dict[str, Any], start: str) -> dict[str, Any]:
+    def _named(self, values: dict[Any, Any], start: str) -> dict[Any, Any]:
         return {name: self.encode(value, f"{start}{name}") for name, value in values.items()}
 
     def _name(self, cls: type, path: str) -> dict[str, Any]:
@@ -178,8 +180,8 @@ class Encoder:
         plugin = registry.find(cls)
         if plugin is None:
             raise UnsavableError(
-                f"{path} is {cls.__module__}.{cls.__qualname__}, which has no registered name, so a "
-                "file cannot say what it is; give it one by an entry point or densekit.register."
+                f"{path} is {cls.__module__}.{cls.__qualname__}, which has no registered name, so "
+                "a file cannot say what it is; give it one by an entry point or densekit.register."
             )
         self._note(cls)
         return {"group": plugin.group, "name": plugin.name, "distribution": plugin.distribution}
