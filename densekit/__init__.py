@@ -17,6 +17,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "available": "densekit.registry",
+    "load": "densekit.persistence",
     "make_estimator": "densekit.registry",
     "plugins": "densekit.registry",
     "register": "densekit.registry",

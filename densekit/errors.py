@@ -45,6 +45,38 @@ class MissingExtraError(DensekitError, ImportError):
     """An optional dependency is needed for what was asked."""
 
 
+class ModelFileError(DensekitError, ValueError):
+    """A file cannot be read as what it was given for; subclasses say why."""
+
+
+class NotAModelFileError(ModelFileError):
+    """The file is no file of densekit's, or one of another kind, such as a checkpoint."""
+
+
+class NewerFormatError(ModelFileError):
+    """A later densekit wrote the file, in a format that this one cannot read."""
+
+
+class TruncatedFileError(ModelFileError):
+    """The file ends before its header says that it does."""
+
+
+class AlteredFileError(ModelFileError):
+    """The file's content is not what was written, or contradicts itself."""
+
+
+class MissingPluginError(ModelFileError, ImportError):
+    """The file needs a plugin that is not installed here."""
+
+
+class UnsavableError(DensekitError, TypeError):
+    """A parameter or attribute cannot be written as data."""
+
+
+class CheckpointError(DensekitError, ValueError):
+    """A checkpoint belongs to another fit than the one that was asked to go on from it."""
+
+
 class PictureError(DensekitError, ValueError):
     """A picture cannot be written to the path that was asked for."""
 

@@ -203,6 +203,24 @@ def make_estimator(name: str, **params: Any) -> Any:
     return load("estimators", name)(**params)
 
 
+def find(cls: type) -> Plugin | None:
+    """Return the first registered name of a class, or of a class method that builds it.
+
+    A name that `register` gave has no distribution. Looking for a class of another distribution's
+    imports that distribution's plugins.
+    """
+    for (group, name), target in _registered.items():
+        if owner(target) is cls:
+            return Plugin(group, name, "", "", "")
+    root = cls.__module__.partition(".")[0]
+    for plugin in sorted(plugins(), key=lambda plugin: not plugin.target.startswith(root)):
+        if root == OWN_DISTRIBUTION and plugin.distribution != OWN_DISTRIBUTION:
+            continue
+        if owner(_import(plugin)[0]) is cls:
+            return plugin
+    return None
+
+
 def owner(target: Any) -> Any:
     """Return the class behind a registered target, which may be a class method that builds it."""
     return target if isinstance(target, type) else getattr(target, "__self__", None)

@@ -32,6 +32,11 @@ class Labels:
     def size(self) -> int:
         return len(self.classes)
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of a row of context."""
+        return (self.size,)
+
     def encode(self, y: Any, who: str) -> NDArray[np.float64]:
         """One-hot rows; a label that was not fitted is a ContextError."""
         values = column_or_1d(y)
@@ -60,6 +65,11 @@ class Numbers:
     def size(self) -> int:
         return len(self.loc)
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of a row of context."""
+        return (self.size,)
+
     def encode(self, y: Any, who: str) -> NDArray[np.float64]:
         values = check_array(y, dtype=np.float64, input_name="y", estimator=who)
         if values.shape[1] != self.size:
@@ -86,6 +96,12 @@ class Pictures:
     """
 
     images: Images
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of a row of context."""
+        height, width, channels = self.images.shape
+        return channels, height, width
 
     def encode(self, y: Any, who: str) -> NDArray[np.float64]:
         """Images (n, channels, height, width); another shape or level is an error."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from densekit.recorded import Recorded
 from densekit.transforms.base import Array, check_context, guard_shapes
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ MAX_ROWS_AT_ONCE = 2048
 MAX_IMAGE_VALUES_AT_ONCE = 2**14
 
 
-class Density(nn.Module, ABC):
+class Density(Recorded, nn.Module, ABC):
     """Distribution over rows of shape `event_shape`.
 
     A base distribution is built as ``Base(event_shape, **options)``. Shapes given to `log_prob`

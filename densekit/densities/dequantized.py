@@ -91,6 +91,14 @@ class Dequantized(Density):
     def fit_statistics(self, x: Tensor) -> None:
         self.density.fit_statistics(self.dequantize(x))
 
+    def get_extra_state(self) -> Tensor:
+        """Where the noise of training stands, so that training can go on from there."""
+        return self._generator.get_state()
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Undo `get_extra_state`."""
+        self._generator.set_state(state.cpu())
+
     def _bound(self, x: Tensor, u: Tensor, context: Tensor | None) -> Tensor:
         """log p(x + u) - log q(u | x) of one draw."""
         u, log_q = self._warped(u, x)

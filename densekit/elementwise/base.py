@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from densekit.kernels import MapKernel
+from densekit.recorded import Recorded
 
 if TYPE_CHECKING:
     from densekit.testing.cases import ElementwiseCase
 
 
-class Elementwise(ABC):
+class Elementwise(Recorded, ABC):
     """Monotone map of the real line onto itself; its parameters come from outside.
 
     It holds options only, never tensors. Couplings and autoregressive transforms ask for

@@ -24,6 +24,7 @@ from torch import Tensor
 from densekit.data import seeds
 from densekit.data.columns import Columns
 from densekit.data.context import Context, Labels, check_condition, fit_context
+from densekit.data.devices import parse_device
 from densekit.data.images import Images
 from densekit.data.rows import Rows, in_chunks, merge_duplicates, to_tensor
 from densekit.data.support import check_inside, check_levels, parse_support
@@ -38,9 +39,9 @@ from densekit.estimators.parameters import (
     number,
     one_of,
     parameter,
-    parse_device,
 )
 from densekit.estimators.preprocessing import assemble, fit_preprocessing, preprocess, take_apart
+from densekit.estimators.stored import StoredDensity
 from densekit.training import Trainer, fit_best
 from densekit.transforms import Chain
 
@@ -57,7 +58,7 @@ _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class DensityEstimator(DensityMixin, BaseEstimator, ABC):
+class DensityEstimator(StoredDensity, DensityMixin, BaseEstimator, ABC):
     """Base of all estimators: everything but the density itself.
 
     A subclass is a dataclass (``kw_only=True, eq=False, repr=False``) whose fields are its
@@ -83,6 +84,10 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
     warm_start: bool = parameter(False, boolean)
     random_state: Any = parameter(None)
     verbose: int = parameter(0, integer(0))
+
+    _not_built_with = frozenset(
+        {"support", "max_epochs", "batch_size", "n_iter_no_change", "random_state", "verbose"}
+    )
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
@@ -350,9 +355,19 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
         if dtype is None:
             is_small = math.prod(shape) <= MAX_VALUES_IN_FLOAT64 and device.type == "cpu"
             dtype = torch.float64 if is_small else torch.float32
+        self._built_with_ = self.get_params(deep=False)  # which may change after the fit
         with seeds.seeded_initialisation(generator):
-            core = self._build_density(shape[1:], None if context is None else context.shape[1:])
-        return core.to(device, dtype)
+            given = None if context is None else context.shape[1:]
+            return self._make_core(shape[1:], given, device, dtype)
+
+    def _make_core(
+        self,
+        event_shape: tuple[int, ...],
+        context_shape: tuple[int, ...] | None,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> Density:
+        return self._build_density(event_shape, context_shape).to(device, dtype)
 
     def _train(
         self, core: Density, train: Rows, validation: Rows | None, generator: torch.Generator

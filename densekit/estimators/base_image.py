@@ -77,14 +77,14 @@ class ImageEstimator(DensityEstimator, ABC):
             "(n, H, W, C); for flat rows give image_shape=(H, W) or (H, W, C)."
         )
 
-    def _new_core(
+    def _make_core(
         self,
-        shape: tuple[int, ...],
-        context: NDArray[np.float64] | None,
-        generator: torch.Generator,
+        event_shape: tuple[int, ...],
+        context_shape: tuple[int, ...] | None,
         device: torch.device,
+        dtype: torch.dtype,
     ) -> Density:
-        core = super()._new_core(shape, context, generator, device)
+        core = super()._make_core(event_shape, context_shape, device, dtype)
         is_asked = self.dtype == "bfloat16"
         is_auto = self.dtype == "auto" and core.anchor.dtype == torch.float32
         if is_asked or (is_auto and has_fast_bfloat16(device)):

@@ -7,8 +7,6 @@ import numbers
 from collections.abc import Callable
 from typing import Any
 
-import torch
-
 from densekit.errors import ParameterError
 
 _CHECK = "densekit.check"
@@ -67,19 +65,6 @@ def sizes(value: Any) -> str | None:
     if is_sequence and all(integer(1)(size) is None for size in value):
         return None
     return "a tuple of integers of 1 or more"
-
-
-def parse_device(device: str, who: str) -> torch.device:
-    """Return torch's device of that name, once it is known to be there."""
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.empty(0, device=device).device
-    except (AssertionError, RuntimeError, TypeError) as error:  # torch raises any of them
-        raise ParameterError(
-            f"{who} got device={device!r}, expected 'auto', 'cpu' or another device that torch has "
-            f"here: {str(error).splitlines()[0]}"
-        ) from None
 
 
 def check_parameters(estimator: Any) -> None:

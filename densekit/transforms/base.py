@@ -18,6 +18,7 @@ from densekit import registry
 from densekit.elementwise import Affine, Elementwise, Spline
 from densekit.errors import ContextError, ShapeError
 from densekit.kernels import MapKernel, map_rows
+from densekit.recorded import Recorded
 
 if TYPE_CHECKING:
     from densekit.testing.cases import TransformCase
@@ -27,7 +28,7 @@ Array = NDArray[Any]
 RowMap = Callable[[Array], tuple[Array, Array]]
 
 
-class Transform(nn.Module, ABC):
+class Transform(Recorded, nn.Module, ABC):
     """Bijection of x ``(batch, *event_shape)`` onto z ``(batch, *output_shape)``.
 
     A layer is built as ``Layer(event_shape, *, context_shape=None, **options)``. The shapes of what

@@ -1,0 +1,69 @@
+"""A limit to what rebuilding may allocate, whatever sizes a file claims."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from densekit.errors import AlteredFileError
+
+# densekit's own densities take below two bytes for a stored one, and eight steps for a tensor.
+BYTES_AT_LEAST = 2**22
+BYTES_PER_STORED_BYTE = 16
+STEPS_AT_LEAST = 500
+STEPS_PER_TENSOR = 32
+
+
+class Budget(TorchDispatchMode):
+    """Refuse torch's operations once their results are larger, all together, than a file bears out.
+
+    Each operation is first asked for the shape of its result, which takes no memory.
+
+    Parameters
+    ----------
+    n_bytes, n_tensors : int
+        What the file holds.
+    """
+
+    def __init__(self, n_bytes: int, n_tensors: int):
+        super().__init__()
+        self._bytes = BYTES_AT_LEAST + BYTES_PER_STORED_BYTE * n_bytes
+        self._steps = STEPS_AT_LEAST + STEPS_PER_TENSOR * n_tensors
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        self._steps -= 1
+        self._bytes -= _bytes_of_result(func, args, kwargs)
+        if self._bytes < 0 or self._steps < 0:
+            raise AlteredFileError(
+                "its description asks for a far larger model than its tensors would fill"
+            )
+        return func(*args, **kwargs)
+
+
+def _bytes_of_result(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+    """Size of what an operation would allocate; views and changes in place allocate nothing."""
+    if func.is_view or func._schema.is_mutable:
+        return 0
+    twins = {key: _on_meta(value) for key, value in kwargs.items() if key != "generator"}
+    if "device" in twins:
+        twins["device"] = torch.device("meta")
+    try:
+        result = func(*map(_on_meta, args), **twins)
+    except (NotImplementedError, RuntimeError):  # a result that depends on values is no larger
+        return 8 * sum(arg.numel() * max(1, arg.ndim) for arg in args if isinstance(arg, Tensor))
+    parts = result if isinstance(result, tuple | list) else [result]
+    return sum(part.nbytes for part in parts if isinstance(part, Tensor))
+
+
+def _on_meta(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.to("meta")
+    if isinstance(value, tuple | list):
+        return type(value)(map(_on_meta, value))
+    return value

@@ -1,0 +1,270 @@
+"""Values from JSON and tensors, trusting neither."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from torch import Tensor, nn
+
+from densekit import registry
+from densekit.errors import AlteredFileError, MissingPluginError, UnknownNameError
+from densekit.persistence.encoding import (
+    BUILT_WITH,
+    DENSITY,
+    IS,
+    RECORDS,
+    stored_types,
+    texts,
+)
+
+# No size in a description may be larger than this, or than all tensors together.
+LARGEST_SIZE = 2**20
+MOST_ITEMS = 1000  # of all sequences in parameters together, and an eighth of the numbers
+_DTYPE = re.compile(r"[<>|=]?([biufmMUSO])\d{0,4}(\[\d{0,4}[a-zA-Z]{1,2}\])?")
+_FITTED_NAME = re.compile(r"_?[A-Za-z]\w*_|_[A-Za-z]\w*")
+
+
+class Decoder:
+    """Undoes `Encoder`; whatever does not fit raises an error.
+
+    Parameters
+    ----------
+    tensors : dict from str to Tensor
+    device : torch.device
+        Where densities go.
+    """
+
+    def __init__(self, tensors: dict[str, Tensor], device: torch.device):
+        self._tensors, self._device = tensors, device
+        self._records = RECORDS
+        self._n_numbers = sum(tensor.numel() for tensor in tensors.values())
+        self._largest_size = max(LARGEST_SIZE, self._n_numbers)
+        self._n_items_left = MOST_ITEMS + self._n_numbers // 8
+
+    def decode(self, value: Any) -> Any:
+        """One value."""
+        if isinstance(value, list):
+            return [self.decode(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        kind = value.get(IS)
+        decode = self._KINDS.get(kind) if isinstance(kind, str) else None
+        if decode is None:
+            raise AlteredFileError(f"there is no kind of value {str(kind)[:40]!r}")
+        return decode(self, value)
+
+    def _float(self, value: dict[str, Any]) -> float:
+        return float(value["value"])
+
+    def _tuple(self, value: dict[str, Any]) -> tuple[Any, ...]:
+        return tuple(self._list(value["items"]))
+
+    def _dict(self, value: dict[str, Any]) -> dict[Any, Any]:
+        return {self.decode(key): self.decode(item) for key, item in value["items"]}
+
+    def _range(self, value: dict[str, Any]) -> range:
+        found = range(*(_integer(item) for item in value["items"]))
+        if len(found) > self._largest_size:
+            raise AlteredFileError("a range is too long")
+        return found
+
+    def _dtype(self, value: dict[str, Any]) -> np.dtype[Any]:
+        name = value["value"]
+        if not isinstance(name, str) or not _DTYPE.fullmatch(name):
+            raise AlteredFileError(f"there is no number type {str(name)[:40]!r}")
+        return np.dtype(name)
+
+    def _array(self, value: dict[str, Any]) -> NDArray[Any]:
+        dtype = self._dtype({"value": value["dtype"]})
+        stored = self._tensors[value["tensor"]].numpy()
+        plain = np.dtype(np.int64) if dtype.kind in "mM" else dtype.newbyteorder("=")
+        if stored.dtype != plain:
+            raise AlteredFileError(f"an array of {dtype} is stored as {stored.dtype}")
+        return stored.copy().view(dtype) if dtype.kind in "mM" else stored.astype(dtype)
+
+    def _scalar(self, value: dict[str, Any]) -> Any:
+        return self.decode(value["value"])[()]
+
+    def _objects(self, value: dict[str, Any]) -> NDArray[Any]:
+        items = self._list(value["items"])
+        found = np.empty(len(items), dtype=object)
+        found[:] = items
+        return found.reshape(_shape(value["shape"]))
+
+    def _texts(self, value: dict[str, Any]) -> NDArray[Any]:
+        return texts(self._list(value["items"])).reshape(_shape(value["shape"]))
+
+    def _random_state(self, value: dict[str, Any]) -> np.random.RandomState:
+        found = np.random.RandomState()
+        found.set_state(self.decode(value["state"]))
+        return found
+
+    def _record(self, value: dict[str, Any]) -> Any:
+        cls = self._records[value["type"]]
+        fields = {name: self.decode(item) for name, item in value["fields"].items()}
+        if fields.keys() != {field.name for field in dataclasses.fields(cls)}:
+            raise AlteredFileError(f"{cls.__name__} has other fields than {sorted(fields)}")
+        return cls(**fields)
+
+    def _class(self, value: dict[str, Any]) -> Any:
+        """The class behind a registered name."""
+        group, name, distribution = (value[key] for key in ("group", "name", "distribution"))
+        if not all(isinstance(part, str) for part in (group, name, distribution)):
+            raise AlteredFileError("a registered name is no text")
+        try:
+            target = registry.load(group, f"{distribution}:{name}" if distribution else name)
+        except UnknownNameError as error:
+            owner = f"the distribution {distribution!r}" if distribution else "densekit.register"
+            raise MissingPluginError(
+                f"it needs the plugin {name!r} of {group!r}, which came from {owner} and is not "
+                f"here: {error}"
+            ) from None
+        return registry.owner(target)
+
+    def _instance(self, value: dict[str, Any]) -> Any:
+        cls = self._class(value)
+        if issubclass(cls, BaseEstimator):
+            raise AlteredFileError(f"{cls.__name__} stands where a part of an estimator should")
+        args, options = self._list(value["args"]), self._named(value["options"])
+        self._check_sizes([args, options])
+        found = cls(*args, **options)
+        if "weights" in value:
+            self._load(found, value["weights"])
+        return found
+
+    def _estimator(self, value: dict[str, Any]) -> Any:
+        cls = self._class(value)
+        if not issubclass(cls, BaseEstimator):
+            raise AlteredFileError(f"{cls.__name__} stands where an estimator should")
+        outer, self._records = self._records, stored_types(cls)
+        parameters = self._named(value["parameters"])
+        known = set(cls._get_param_names())
+        built_with = parameters | self._named(value["built_with"])
+        if unknown := built_with.keys() - known:
+            raise AlteredFileError(f"{cls.__name__} has no parameters {sorted(unknown)}")
+        found: Any = cls(**parameters)
+        attributes = self._named(value["attributes"])
+        _check_attributes(attributes, cls)
+        vars(found).update(attributes)
+        if "density" in value:
+            setattr(found, BUILT_WITH, built_with)
+            setattr(found, DENSITY, self._density(found, built_with, value["density"]))
+        self._records = outer
+        return found
+
+    def _density(self, estimator: Any, built_with: dict[str, Any], value: dict[str, Any]) -> Any:
+        """Build a density as `fit` did, and give it its weights."""
+        shapes = [_shape(value["event_shape"])]
+        if value["context_shape"] is not None:
+            shapes.append(_shape(value["context_shape"]))
+        # Bounds and statistics of each column are among the tensors, so rows cannot be longer.
+        if math.prod(shapes[0]) > self._n_numbers:
+            raise AlteredFileError(f"rows of shape {shapes[0]} are longer than all tensors")
+        steps = [self.decode(step) for step in self._list(value["preprocessing"])]
+        dtype = getattr(torch, value["dtype"], None) if isinstance(value["dtype"], str) else None
+        if dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+            raise AlteredFileError("the density has no floating-point type")
+        trained_by = type(estimator)._not_built_with
+        self._check_sizes([v for k, v in built_with.items() if k not in trained_by])
+        builder = type(estimator)(**built_with)
+        vars(builder).update({k: v for k, v in vars(estimator).items() if k not in built_with})
+        outline = {
+            "event_shape": shapes[0],
+            "context_shape": shapes[1] if len(shapes) > 1 else None,
+            "preprocessing": steps,
+            "dtype": dtype,
+        }
+        density: nn.Module = builder._rebuild_density(outline, self._device)
+        self._load(density, value["weights"])
+        return density
+
+    def _load(self, module: nn.Module, path: str) -> None:
+        """Give a module its state, once all names, shapes and types are known to fit."""
+        start = f"{path}."
+        stored = {
+            name.removeprefix(start): tensor
+            for name, tensor in self._tensors.items()
+            if name.startswith(start)
+        }
+        state = module.state_dict()
+        if stored.keys() != state.keys():
+            name = sorted(stored.keys() ^ state.keys())[0]
+            where = "file has no" if name in state else "model takes no"
+            raise AlteredFileError(f"its parts do not fit together: the {where} {name!r}")
+        for name, tensor in stored.items():
+            expected = state[name]
+            if (tensor.shape, tensor.dtype) != (expected.shape, expected.dtype):
+                raise AlteredFileError(
+                    f"its parts do not fit together: {name!r} is {tensor.dtype} of shape "
+                    f"{tuple(tensor.shape)}, expected {expected.dtype} of {tuple(expected.shape)}"
+                )
+        module.load_state_dict(stored)
+
+    def _check_sizes(self, value: Any) -> None:
+        """Refuse sizes and lengths that the tensors do not bear out, before anything is built."""
+        if isinstance(value, dict):
+            value = list(value.values())
+        if isinstance(value, list | tuple):
+            self._n_items_left -= len(value)
+            if self._n_items_left < 0:
+                raise AlteredFileError("its parameters are longer than its tensors bear out")
+            for item in value:
+                self._check_sizes(item)
+        elif isinstance(value, int) and abs(value) > self._largest_size:
+            raise AlteredFileError(f"a size of {value} is more than all tensors hold")
+
+    def _named(self, values: Any) -> dict[str, Any]:
+        if not isinstance(values, dict):
+            raise AlteredFileError("named values are no JSON object")
+        return {name: self.decode(value) for name, value in values.items()}
+
+    def _list(self, values: Any) -> list[Any]:
+        if not isinstance(values, list):
+            raise AlteredFileError("items are no JSON list")
+        return [self.decode(value) for value in values]
+
+    _KINDS = {
+        "float": _float,
+        "tuple": _tuple,
+        "dict": _dict,
+        "range": _range,
+        "dtype": _dtype,
+        "array": _array,
+        "scalar": _scalar,
+        "objects": _objects,
+        "texts": _texts,
+        "random_state": _random_state,
+        "record": _record,
+        "class": _class,
+        "instance": _instance,
+        "estimator": _estimator,
+    }
+
+
+def _check_attributes(attributes: dict[str, Any], cls: type) -> None:
+    """Fitted attributes end or begin with an underscore, and hide nothing of the class."""
+    for name in attributes:
+        if not _FITTED_NAME.fullmatch(name) or name == DENSITY or hasattr(cls, name):
+            raise AlteredFileError(f"{cls.__name__} cannot have the attribute {name[:40]!r}")
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    if not isinstance(value, list):
+        raise AlteredFileError("a shape is no JSON list")
+    sizes = tuple(map(_integer, value))
+    if any(size < 0 for size in sizes) or math.prod(sizes) >= 2**48:
+        raise AlteredFileError(f"there is no shape {str(value)[:40]}")
+    return sizes
+
+
+def _integer(value: Any) -> int:
+    if type(value) is not int:
+        raise AlteredFileError(f"{str(value)[:40]!r} is no integer")
+    return value
