@@ -1,0 +1,381 @@
+"""The anomaly detector: thresholds with a guarantee, and reasons."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.base import OutlierMixin
+from sklearn.utils import _safe_indexing, check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from densekit.errors import MissingExtraError, ParameterError
+from densekit.estimators.parameters import (
+    boolean,
+    check_parameters,
+    either,
+    integer,
+    number,
+    one_of,
+    parameter,
+)
+from densekit.meta import conformal, doors, drift, reasons, scores
+from densekit.meta.base import MetaEstimator
+from densekit.meta.scores import SCORES, Array, Recipe
+
+if TYPE_CHECKING:
+    from densekit.testing.cases import Case
+
+SHARE_OF_CALIBRATION = 0.2
+ENOUGH_TO_FIT = 10_000  # rows; of what is beyond, calibration takes more
+MAX_CALIBRATION = 20_000
+AUTO_ALPHA = 0.05
+SHARE_TRIMMED = 0.1
+
+
+class _ScoreAttribute:
+    """Stores the parameter `score`, and gives the method `score` that scikit-learn's tools call."""
+
+    def __set__(self, detector: Any, value: Any) -> None:
+        vars(detector)["score"] = value
+
+    def __get__(self, detector: Any, owner: type) -> Any:
+        return self if detector is None else detector._mean_score
+
+
+@dataclass(eq=False, repr=False)
+class AnomalyDetector(OutlierMixin, MetaEstimator):
+    """Tells which rows do not belong, how sure that is, and why.
+
+    A detector in scikit-learn's sense (low scores are strange, `predict` gives -1 and 1) over any
+    density estimator. A part of the training rows is held out to calibrate p-values: whatever the
+    model, ``P(p_values(x) <= alpha) <= alpha`` for a new row x that is exchangeable with the
+    training rows.
+
+    Parameters
+    ----------
+    estimator : estimator with `score_samples`, optional
+        A density estimator of densekit, of scikit-learn (KernelDensity, GaussianMixture) or of
+        anyone else. None is a masked autoregressive flow that trains in seconds, beside a kernel
+        density over the training rows.
+    contamination : "auto" or float in (0, 0.5], default="auto"
+        Share of the training rows that `predict` calls strange. "auto" is a threshold by p-values
+        instead: 5 % of normal rows are called strange.
+    score : {"auto", "log_density", "typicality", "likelihood_ratio", "ensemble"}, default="auto"
+        What makes a row normal: a high log-density; one near that of typical rows (Nalisnick
+        2019); a high ratio to a background density (Ren 2019); or the log-densities of the
+        estimator and of a kernel density, pooled in equal parts. "auto" is "ensemble" for the
+        default estimator, and "log_density" for one that is given. Images want
+        "likelihood_ratio" or "typicality": plain images have high log-densities, foreign as they
+        may be.
+    calibration : {"split", "cross"}, default="split"
+        Rows that calibrate: a part that is held out; or all of them, each by a model of
+        `n_folds` that has not seen it, where scores are means over the models. "cross" takes as
+        many fits and uses every row; its guarantee is 2 alpha, and close to alpha in practice.
+    calibration_fraction : "auto" or float in (0, 1), default="auto"
+        Share of rows that "split" holds out; "auto" is a fifth, and more where more than 10,000
+        rows are left to fit, up to a half.
+    n_folds : int, default=5
+    background : estimator with `score_samples`, optional
+        Of the likelihood ratio. None is the estimator itself, trained on rows of which 30 % of the
+        numbers are replaced at random.
+    robust : bool, default=False
+        Whether the training rows may be contaminated: the model is fitted again without the lowest
+        tenth, or without the share `contamination`.
+    n_orders : int, default=1
+        Fits of the estimator to as many orders of the columns, whose log-densities are averaged;
+        worth it for autoregressive models, whose reasons depend on the order.
+    random_state : int, RandomState or None, default=None
+
+    Attributes
+    ----------
+    offset_ : float
+        Threshold: `decision_function` is `score_samples` minus it.
+    calibration_scores_ : ndarray
+        Sorted scores of calibration rows.
+    typical_score_ : float
+        Their median.
+    parts_ : tuple of dict
+        What was fitted, for each fold.
+    n_features_in_, feature_names_in_
+        As in scikit-learn.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from densekit import AnomalyDetector
+    >>> X = np.random.default_rng(0).normal(size=(300, 2))
+    >>> detector = AnomalyDetector(random_state=0).fit(X)
+    >>> detector.predict([[0.0, 0.0], [9.0, -9.0]], alpha=0.05)
+    array([ 1, -1])
+    """
+
+    estimator: Any = parameter(None)
+    contamination: float | str = parameter("auto", either(one_of("auto"), number(0.0, 0.5001)))
+    score: str = parameter("auto", one_of("auto", *SCORES))
+    calibration: str = parameter("split", one_of("split", "cross"))
+    calibration_fraction: float | str = parameter("auto", either(one_of("auto"), number(0.0, 1.0)))
+    n_folds: int = parameter(5, integer(2))
+    background: Any = parameter(None)
+    robust: bool = parameter(False, boolean)
+    n_orders: int = parameter(1, integer(1))
+    random_state: Any = parameter(None)
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Parameters by name; `score` is the parameter here, and a method as an attribute."""
+        return super().get_params(deep=deep) | {"score": vars(self)["score"]}
+
+    def score_samples(self, X: Any) -> Array:
+        """How normal each row is, (n,) in nats; the mean over the models of cross-calibration."""
+        return np.mean(self._scores_by_fold(X), axis=0)
+
+    def _mean_score(self, X: Any, y: Any = None) -> float:
+        """Mean of `score_samples`, as density estimators have it; `y` is ignored."""
+        return float(self.score_samples(X).mean())
+
+    def decision_function(self, X: Any) -> Array:
+        """`score_samples` minus `offset_`: negative for strange rows."""
+        return self.score_samples(X) - self.offset_
+
+    def p_values(self, X: Any) -> Array:
+        """Conformal p-values, (n,); small is strange.
+
+        A new row that is exchangeable with the training rows gets at most alpha with a probability
+        of at most alpha, for every alpha and whatever the model (Vovk 2005); with
+        ``calibration="cross"`` at most 2 alpha, and close to alpha in practice (Vovk 2015).
+        """
+        by_fold = self._scores_by_fold(X)
+        return conformal.p_values(self._calibration_by_fold(), by_fold)
+
+    def predict(self, X: Any, alpha: float | None = None) -> NDArray[np.int_]:
+        """1 for normal rows and -1 for strange ones, (n,).
+
+        Parameters
+        ----------
+        X : array or data frame
+        alpha : float, optional
+            Share of normal rows that may be called strange: rows with p-values up to it are. None
+            goes by `offset_`, which `contamination` sets.
+
+        Raises
+        ------
+        CalibrationError
+            A ValueError: there are too few calibration rows for alpha; it says how many would do.
+        """
+        if alpha is None:
+            return np.where(self.decision_function(X) < 0, -1, 1)
+        check_is_fitted(self)
+        level = conformal.check_alpha(alpha, len(self.calibration_scores_), self._who("predict"))
+        return np.where(self.p_values(X) <= level + 1e-12, -1, 1)
+
+    def select(self, X: Any, fdr: float = 0.1) -> NDArray[np.bool_]:
+        """Strange rows among many, of which a share of at most `fdr` is normal on average, (n,).
+
+        Benjamini and Hochberg's procedure on `p_values`, which holds the false discovery rate for
+        split-conformal p-values (Bates 2023, theorem 2).
+
+        Warns
+        -----
+        CalibrationWarning
+            There are so few calibration rows that it has little power, or none.
+        """
+        p = self.p_values(X)
+        return conformal.select(p, fdr, len(self.calibration_scores_), self._who("select"))
+
+    def partial_fit(self, X: Any, y: Any = None) -> Self:
+        """Calibrate on new normal rows as well; the first call fits.
+
+        The model stays, so scores do. Rows that the model has not seen sharpen p-values, and
+        thresholds follow them where they drift.
+        """
+        if not self.__sklearn_is_fitted__():
+            return self.fit(X)
+        by_fold = self._scores_by_fold(X)
+        rows = np.arange(len(by_fold[0]))
+        fold = (rows + len(self.calibration_scores_)) % len(by_fold)
+        own = [s[fold == k] for k, s in enumerate(by_fold)]
+        known = zip(self._calibration_by_fold(), own, strict=True)
+        self._set_calibration([np.concatenate(pair) for pair in known])
+        if self.contamination == "auto":
+            self.offset_ = conformal.threshold(self.calibration_scores_, AUTO_ALPHA)
+        return self
+
+    def drift_test(self, X: Any) -> drift.DriftTest:
+        """Test whether rows are distributed as the training rows, as far as scores tell.
+
+        Returns
+        -------
+        DriftTest
+            With `statistic`, `p_value` and the direction.
+        """
+        by_fold = self._scores_by_fold(X)
+        return drift.drift_test(self._calibration_by_fold(), by_fold)
+
+    def explain(self, X: Any) -> Any:
+        """Why rows are strange: what each column adds to the score, in nats.
+
+        Returns
+        -------
+        DataFrame of shape (n_samples, n_features)
+            Each row adds up to ``score_samples - typical_score_``; the most negative column is
+            the strangest. For images an array shaped as X, which adds up alike.
+
+        Notes
+        -----
+        MADE and PixelCNN: the exact log-probability of each number given those before it, beside
+        that of typical rows; with `n_orders` averaged over the orders. Other models: columns of
+        the row replace those of a typical neighbour one after the other, and the changes of the
+        score are averaged over orders and neighbours (Shapley values, Strumbelj 2014). Neighbours
+        are training rows that are alike in all but the strangest columns.
+        """
+        check_is_fitted(self)
+        return reasons.explain(self, self._check(X))
+
+    def expected(self, X: Any, coverage: float = 0.9) -> pd.DataFrame:
+        """What each number of a row was expected to be given the others: low and high.
+
+        Returns
+        -------
+        DataFrame of shape (n_samples, 2 * n_features)
+            Columns are pairs of a feature and "low" or "high": quantiles over the training rows
+            that are nearest in the other columns.
+        """
+        check_is_fitted(self)
+        return reasons.expected(self, self._check(X), coverage)
+
+    def reasons(self, X: Any, n: int = 3) -> list[list[str]]:
+        """The strangest columns of each row in words, the strangest first."""
+        return reasons.in_words(self.explain(X), self.expected(X), self._check(X), n)
+
+    def as_pyod(self) -> Any:
+        """This fitted detector as PyOD's: high scores are strange, labels are 0 and 1.
+
+        Raises
+        ------
+        MissingExtraError
+            PyOD is not installed.
+        """
+        check_is_fitted(self)
+        try:
+            from densekit.meta.pyod import PyODDetector
+        except ImportError as error:
+            raise MissingExtraError(
+                "AnomalyDetector.as_pyod needs PyOD: pip install 'densekit[pyod]'."
+            ) from error
+        return PyODDetector(self)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return "calibration_scores_" in vars(self)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = doors.allows_nan(self.estimator)
+        return tags
+
+    def _fit(self, X: Any) -> None:
+        self._check_parameters()
+        X = self._check(X, reset=True)
+        rng = check_random_state(self.random_state)
+        recipe = self._recipe()
+        n_rows = int(np.shape(X)[0])
+        self.score_ = recipe.score
+        parts, held_out = [], []
+        for train, rest in doors.folds(n_rows, self._n_held_out(n_rows), self.n_folds, rng):
+            part = scores.fit_part(recipe, _safe_indexing(X, train), rng)
+            parts.append(part)
+            held_out.append(scores.score_part(recipe.score, part, _safe_indexing(X, rest)))
+        self.parts_ = tuple(parts)
+        self._set_calibration(held_out)
+        self.reference_ = reasons.reference(X, rng)
+        self.offset_ = conformal.threshold(self.calibration_scores_, AUTO_ALPHA)
+        if self.contamination != "auto":
+            self.offset_ = float(np.percentile(self.score_samples(X), 100 * self.contamination))
+
+    def _check_parameters(self) -> None:
+        check_parameters(self)
+        for name in ("estimator", "background"):
+            doors.check_scorer(getattr(self, name), name, type(self).__name__)
+        if self.background is not None and self._score_name != "likelihood_ratio":
+            raise ParameterError(
+                f"{type(self).__name__} got a background and score={self._score_name!r}, expected "
+                "score='likelihood_ratio' beside it."
+            )
+
+    def _recipe(self) -> Recipe:
+        score = self._score_name
+        if score == "auto":
+            score = "ensemble" if self.estimator is None else "log_density"
+        share = SHARE_TRIMMED if self.contamination == "auto" else self.contamination
+        trimmed = float(share) if self.robust else 0.0
+        return Recipe(score, self.estimator, self.background, self.n_orders, trimmed)
+
+    def _n_held_out(self, n_rows: int) -> int | None:
+        """Rows that are held out for calibration; None for all of them, fold by fold."""
+        if self.calibration == "cross":
+            return None
+        if not isinstance(self.calibration_fraction, str):
+            return min(max(1, round(self.calibration_fraction * n_rows)), n_rows - 2)
+        fifth = max(1, round(SHARE_OF_CALIBRATION * n_rows))
+        beyond = min(n_rows - ENOUGH_TO_FIT, n_rows // 2)
+        return min(max(fifth, beyond), MAX_CALIBRATION)
+
+    def _check(self, X: Any, reset: bool = False) -> Any:
+        return doors.check_rows(self, X, reset=reset)
+
+    def _scores_by_fold(self, X: Any) -> list[Array]:
+        check_is_fitted(self)
+        X = self._check(X)
+        return [scores.score_part(self.score_, part, X) for part in self.parts_]
+
+    def _calibration_by_fold(self) -> list[Array]:
+        ends = np.cumsum(self.fold_sizes_)[:-1]
+        return [np.sort(part) for part in np.split(self.fold_scores_, ends)]
+
+    def _set_calibration(self, by_fold: list[Array]) -> None:
+        self.fold_sizes_ = np.array([len(part) for part in by_fold])
+        self.fold_scores_ = np.concatenate(by_fold)
+        self.calibration_scores_ = np.sort(self.fold_scores_)
+        self.typical_score_ = float(np.median(self.calibration_scores_))
+
+    @property
+    def _score_name(self) -> str:
+        return str(vars(self)["score"])
+
+    def _who(self, method: str) -> str:
+        return f"{type(self).__name__}.{method}"
+
+    @classmethod
+    def example_cases(cls) -> list[Case]:
+        from sklearn.neighbors import KernelDensity
+
+        from densekit.testing.cases import DetectorCase
+
+        def quick() -> Any:
+            from densekit.estimators.maf import MAFEstimator
+
+            return MAFEstimator(n_layers=2, hidden_sizes=(16,), max_epochs=10, noise=0.1)
+
+        return [
+            DetectorCase("AnomalyDetector", cls),
+            DetectorCase(
+                "AnomalyDetector(cross, ensemble)",
+                lambda: cls(quick(), score="ensemble", calibration="cross", n_folds=2),
+            ),
+            DetectorCase(
+                "AnomalyDetector(KernelDensity, robust)",
+                lambda: cls(KernelDensity(), robust=True, contamination=0.1),
+            ),
+            DetectorCase(
+                "AnomalyDetector(likelihood_ratio)",
+                lambda: cls(KernelDensity(), score="likelihood_ratio"),
+            ),
+            DetectorCase(
+                "AnomalyDetector(typicality)", lambda: cls(KernelDensity(), score="typicality")
+            ),
+        ]
+
+
+AnomalyDetector.score = _ScoreAttribute()  # type: ignore[assignment]  # after the dataclass's own
