@@ -32,9 +32,7 @@ N_PLANTED, PLANTED_AT = 20, 6.0  # rows of each set, and the spreads by which a 
 Scorer = Callable[[Array], Array]
 
 
-def measure(
-    seeds: list[int], sets: list[str], methods: list[str]
-) -> Iterator[dict[str, Any]]:
+def measure(seeds: list[int], sets: list[str], methods: list[str]) -> Iterator[dict[str, Any]]:
     """The result so far, after every set: AUROC and seconds of each method, and the guarantees."""
     folder = Path(os.environ.get("DENSEKIT_DATA", "no folder"))
     skipped = [] if _ecod() else ["ECOD (pyod)"]
@@ -104,8 +102,8 @@ def _methods(chosen: list[str]) -> dict[str, Callable[[Array, int], Scorer]]:
         "LOF": lambda X, seed: LocalOutlierFactor(20, novelty=True).fit(X).score_samples,
         "IsolationForest": lambda X, seed: IsolationForest(random_state=seed).fit(X).score_samples,
         "KernelDensity": lambda X, seed: KernelDensity(bandwidth="scott").fit(X).score_samples,
-        "GaussianMixture": lambda X, seed: _mixture(X, seed),
-        "MAF": lambda X, seed: _maf(X, seed),
+        "GaussianMixture": _mixture,
+        "MAF": _maf,
     }
     if ecod := _ecod():
         found["ECOD"] = lambda X, seed: _ecod_scorer(ecod, X)

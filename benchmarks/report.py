@@ -164,9 +164,9 @@ def anomaly_page(result: dict[str, Any]) -> str:
         "## Anomalies\n",
         (
             f"Measured by `python -m benchmarks anomaly {seeds}` on {len(sets)} sets of ADBench: "
-            "100 times the AUROC by the semi-supervised protocol of DTE (Livernoche 2024), the mean "
-            "over seeds; training rows are the first half of the normal rows. Sets of fewer than "
-            "1,000 rows are bootstrapped there, so that most of their test rows are also training "
+            "100 times the AUROC by the semi-supervised protocol of DTE (Livernoche 2024), the "
+            "mean over seeds; training rows are the first half of the normal rows. Sets of fewer "
+            "than 1,000 rows are bootstrapped there, so that most of their test rows are also training "
             "rows. One default configuration for all sets; the columns in italics are published.\n"
         ),
     ]
@@ -226,8 +226,9 @@ def _guarantees(cells: list[dict[str, Any]]) -> list[str]:
     lines += [
         "",
         (
-            f"`select(fdr=0.1)` where a tenth of the rows are anomalies: {100 * false:.1f} % of what "
-            f"it finds is normal on average, and it finds {100 * power:.0f} % of the anomalies."
+            f"`select(fdr=0.1)` where a tenth of the rows are anomalies: {100 * false:.1f} % of "
+            f"what it finds is normal on average, and it finds {100 * power:.0f} % of the "
+            "anomalies."
         ),
         "",
         (

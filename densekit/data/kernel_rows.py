@@ -66,13 +66,6 @@ class KernelRows:
             parts.append(_log_mean_kernel(squared, self.bandwidth, self.rows.shape[1]))
         return np.concatenate(parts) - np.log(self.scale).sum()
 
-    def log_density_without_itself(self, n_rows: int) -> Array:
-        """Leave-one-out log-density of the first remembered rows, (n_rows,) at most."""
-        rows = self.rows[:n_rows]
-        squared = _distances_to_others(rows, np.arange(len(rows)), self.rows)
-        log_density = _log_mean_kernel(squared, self.bandwidth, self.rows.shape[1])
-        return log_density - np.log(self.scale).sum()
-
     @property
     def _block(self) -> int:
         return max(1, BLOCK // len(self.rows))

@@ -9,45 +9,19 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import OutlierMixin
-from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from densekit.errors import MissingExtraError, ParameterError
-from densekit.estimators.parameters import (
-    boolean,
-    check_parameters,
-    either,
-    integer,
-    number,
-    one_of,
-    parameter,
-)
-from densekit.meta import conformal, doors, drift, reasons, scores
-from densekit.meta.base import MetaEstimator
-from densekit.meta.scores import SCORES, Array, Recipe
+from densekit.errors import MissingExtraError
+from densekit.meta import conformal, drift, reasons
+from densekit.meta.calibrated import AUTO_ALPHA, CalibratedScorer
+from densekit.meta.scores import Array
 
 if TYPE_CHECKING:
     from densekit.testing.cases import Case
 
-SHARE_OF_CALIBRATION = 0.2
-ENOUGH_TO_FIT = 10_000  # rows; of what is beyond, calibration takes more
-MAX_CALIBRATION = 20_000
-AUTO_ALPHA = 0.05
-SHARE_TRIMMED = 0.1
-
-
-class _ScoreAttribute:
-    """Stores the parameter `score`, and gives the method `score` that scikit-learn's tools call."""
-
-    def __set__(self, detector: Any, value: Any) -> None:
-        vars(detector)["score"] = value
-
-    def __get__(self, detector: Any, owner: type) -> Any:
-        return self if detector is None else detector._mean_score
-
 
 @dataclass(eq=False, repr=False)
-class AnomalyDetector(OutlierMixin, MetaEstimator):
+class AnomalyDetector(OutlierMixin, CalibratedScorer):
     """Tells which rows do not belong, how sure that is, and why.
 
     A detector in scikit-learn's sense (low scores are strange, `predict` gives -1 and 1) over any
@@ -66,9 +40,10 @@ class AnomalyDetector(OutlierMixin, MetaEstimator):
         instead: 5 % of normal rows are called strange.
     score : {"auto", "log_density", "typicality", "likelihood_ratio", "ensemble"}, default="auto"
         What makes a row normal: a high log-density; one near that of typical rows (Nalisnick
-        2019); a high ratio to a background density (Ren 2019); or the log-densities of the
-        estimator and of a kernel density, pooled in equal parts. "auto" is "ensemble" for the
-        default estimator, and "log_density" for one that is given. Images want
+        2019); a high ratio to a background density (Ren 2019); or the lower of two log-densities,
+        the estimator's and a kernel density's, which remembers training rows where a flow only
+        has their shape: a row is normal if both find it so. "auto" is "ensemble" for the default
+        estimator, and "log_density" for one that is given. Images want
         "likelihood_ratio" or "typicality": plain images have high log-densities, foreign as they
         may be.
     calibration : {"split", "cross"}, default="split"
@@ -112,29 +87,6 @@ class AnomalyDetector(OutlierMixin, MetaEstimator):
     >>> detector.predict([[0.0, 0.0], [9.0, -9.0]], alpha=0.05)
     array([ 1, -1])
     """
-
-    estimator: Any = parameter(None)
-    contamination: float | str = parameter("auto", either(one_of("auto"), number(0.0, 0.5001)))
-    score: str = parameter("auto", one_of("auto", *SCORES))
-    calibration: str = parameter("split", one_of("split", "cross"))
-    calibration_fraction: float | str = parameter("auto", either(one_of("auto"), number(0.0, 1.0)))
-    n_folds: int = parameter(5, integer(2))
-    background: Any = parameter(None)
-    robust: bool = parameter(False, boolean)
-    n_orders: int = parameter(1, integer(1))
-    random_state: Any = parameter(None)
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Parameters by name; `score` is the parameter here, and a method as an attribute."""
-        return super().get_params(deep=deep) | {"score": vars(self)["score"]}
-
-    def score_samples(self, X: Any) -> Array:
-        """How normal each row is, (n,) in nats; the mean over the models of cross-calibration."""
-        return np.mean(self._scores_by_fold(X), axis=0)
-
-    def _mean_score(self, X: Any, y: Any = None) -> float:
-        """Mean of `score_samples`, as density estimators have it; `y` is ignored."""
-        return float(self.score_samples(X).mean())
 
     def decision_function(self, X: Any) -> Array:
         """`score_samples` minus `offset_`: negative for strange rows."""
@@ -232,7 +184,7 @@ class AnomalyDetector(OutlierMixin, MetaEstimator):
         are training rows that are alike in all but the strangest columns.
         """
         check_is_fitted(self)
-        return reasons.explain(self, self._check(X))
+        return reasons.explain(self, self._check(X), getattr(X, "index", None))
 
     def expected(self, X: Any, coverage: float = 0.9) -> pd.DataFrame:
         """What each number of a row was expected to be given the others: low and high.
@@ -244,7 +196,8 @@ class AnomalyDetector(OutlierMixin, MetaEstimator):
             that are nearest in the other columns.
         """
         check_is_fitted(self)
-        return reasons.expected(self, self._check(X), coverage)
+        index = getattr(X, "index", None)
+        return reasons.expected(self, self._check(X), coverage, index)
 
     def reasons(self, X: Any, n: int = 3) -> list[list[str]]:
         """The strangest columns of each row in words, the strangest first."""
@@ -266,83 +219,6 @@ class AnomalyDetector(OutlierMixin, MetaEstimator):
                 "AnomalyDetector.as_pyod needs PyOD: pip install 'densekit[pyod]'."
             ) from error
         return PyODDetector(self)
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return "calibration_scores_" in vars(self)
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = doors.allows_nan(self.estimator)
-        return tags
-
-    def _fit(self, X: Any) -> None:
-        self._check_parameters()
-        X = self._check(X, reset=True)
-        rng = check_random_state(self.random_state)
-        recipe = self._recipe()
-        n_rows = int(np.shape(X)[0])
-        self.score_ = recipe.score
-        parts, held_out = [], []
-        for train, rest in doors.folds(n_rows, self._n_held_out(n_rows), self.n_folds, rng):
-            part = scores.fit_part(recipe, _safe_indexing(X, train), rng)
-            parts.append(part)
-            held_out.append(scores.score_part(recipe.score, part, _safe_indexing(X, rest)))
-        self.parts_ = tuple(parts)
-        self._set_calibration(held_out)
-        self.reference_ = reasons.reference(X, rng)
-        self.offset_ = conformal.threshold(self.calibration_scores_, AUTO_ALPHA)
-        if self.contamination != "auto":
-            self.offset_ = float(np.percentile(self.score_samples(X), 100 * self.contamination))
-
-    def _check_parameters(self) -> None:
-        check_parameters(self)
-        for name in ("estimator", "background"):
-            doors.check_scorer(getattr(self, name), name, type(self).__name__)
-        if self.background is not None and self._score_name != "likelihood_ratio":
-            raise ParameterError(
-                f"{type(self).__name__} got a background and score={self._score_name!r}, expected "
-                "score='likelihood_ratio' beside it."
-            )
-
-    def _recipe(self) -> Recipe:
-        score = self._score_name
-        if score == "auto":
-            score = "ensemble" if self.estimator is None else "log_density"
-        share = SHARE_TRIMMED if self.contamination == "auto" else self.contamination
-        trimmed = float(share) if self.robust else 0.0
-        return Recipe(score, self.estimator, self.background, self.n_orders, trimmed)
-
-    def _n_held_out(self, n_rows: int) -> int | None:
-        """Rows that are held out for calibration; None for all of them, fold by fold."""
-        if self.calibration == "cross":
-            return None
-        if not isinstance(self.calibration_fraction, str):
-            return min(max(1, round(self.calibration_fraction * n_rows)), n_rows - 2)
-        fifth = max(1, round(SHARE_OF_CALIBRATION * n_rows))
-        beyond = min(n_rows - ENOUGH_TO_FIT, n_rows // 2)
-        return min(max(fifth, beyond), MAX_CALIBRATION)
-
-    def _check(self, X: Any, reset: bool = False) -> Any:
-        return doors.check_rows(self, X, reset=reset)
-
-    def _scores_by_fold(self, X: Any) -> list[Array]:
-        check_is_fitted(self)
-        X = self._check(X)
-        return [scores.score_part(self.score_, part, X) for part in self.parts_]
-
-    def _calibration_by_fold(self) -> list[Array]:
-        ends = np.cumsum(self.fold_sizes_)[:-1]
-        return [np.sort(part) for part in np.split(self.fold_scores_, ends)]
-
-    def _set_calibration(self, by_fold: list[Array]) -> None:
-        self.fold_sizes_ = np.array([len(part) for part in by_fold])
-        self.fold_scores_ = np.concatenate(by_fold)
-        self.calibration_scores_ = np.sort(self.fold_scores_)
-        self.typical_score_ = float(np.median(self.calibration_scores_))
-
-    @property
-    def _score_name(self) -> str:
-        return str(vars(self)["score"])
 
     def _who(self, method: str) -> str:
         return f"{type(self).__name__}.{method}"
@@ -376,6 +252,3 @@ class AnomalyDetector(OutlierMixin, MetaEstimator):
                 "AnomalyDetector(typicality)", lambda: cls(KernelDensity(), score="typicality")
             ),
         ]
-
-
-AnomalyDetector.score = _ScoreAttribute()  # type: ignore[assignment]  # after the dataclass's own

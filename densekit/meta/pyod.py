@@ -11,7 +11,7 @@ from pyod.models.base import BaseDetector
 DEFAULT_CONTAMINATION = 0.1  # PyOD's own
 
 
-class PyODDetector(BaseDetector):  # type: ignore[misc]  # PyOD has no types
+class PyODDetector(BaseDetector):
     """What PyOD's combination and evaluation functions take.
 
     `decision_scores_`, `labels_` and `threshold_` are of the rows that calibrated the detector,

@@ -34,18 +34,18 @@ def reference(X: Any, rng: np.random.RandomState) -> NDArray[Any]:
     return rows[rng.permutation(len(rows))[:most]]
 
 
-def explain(detector: Any, X: Any) -> Any:
-    """Contributions that add up to ``score_samples(X) - typical_score_``."""
+def explain(detector: Any, X: Any, index: Any) -> Any:
+    """Contributions that add up to ``score_samples(X) - typical_score_``; `index` names rows."""
     total = detector.score_samples(X) - detector.typical_score_
     if np.ndim(X) > 2 or _is_model_of_images(detector):
         return _settled(_maps(detector, X), total).reshape(np.shape(X))
     terms = _exact_terms(detector, X)
     if terms is None:
         terms = _by_replacement(detector, X)
-    return _frame(_settled(terms, total), X, _names(detector))
+    return pd.DataFrame(_settled(terms, total), columns=_names(detector), index=index)
 
 
-def expected(detector: Any, X: Any, coverage: float) -> pd.DataFrame:
+def expected(detector: Any, X: Any, coverage: float, index: Any) -> pd.DataFrame:
     """Quantiles of each column over the training rows that are nearest in the others."""
     if not 0 < coverage < 1:
         raise CalibrationError(f"expected got coverage={coverage!r}, expected one in (0, 1).")
@@ -61,7 +61,7 @@ def expected(detector: Any, X: Any, coverage: float) -> pd.DataFrame:
         found = np.nanquantile(np.take_along_axis(rows, near, 0), edges, axis=0)
         bounds[i] = found.T.ravel()
     columns = pd.MultiIndex.from_product([names, ["low", "high"]])
-    return pd.DataFrame(bounds, columns=columns, index=getattr(X, "index", None))
+    return pd.DataFrame(bounds, columns=columns, index=index)
 
 
 def in_words(contributions: pd.DataFrame, bounds: pd.DataFrame, X: Any, n: int) -> list[list[str]]:
@@ -172,7 +172,7 @@ def _signed_terms(detector: Any, X: Any) -> Array:
         if detector.score_ == "likelihood_ratio":
             terms = terms - _pixel_terms(part["background"], X)
         if detector.score_ == "typicality":
-            sign = np.where(terms.sum(1) > part["location"][0], -1.0, 1.0)
+            sign = np.where(terms.sum(1) > part["typical"], -1.0, 1.0)
             terms = sign[:, None] * terms
         n_channels = total.shape[1] // terms.shape[1]
         total += np.repeat(terms / n_channels, n_channels, axis=1)
@@ -204,10 +204,6 @@ def _names(detector: Any) -> list[str]:
     return [f"x{i}" for i in range(detector.n_features_in_)] if names is None else list(names)
 
 
-def _frame(values: Array, X: Any, names: list[str]) -> pd.DataFrame:
-    return pd.DataFrame(values, columns=names, index=getattr(X, "index", None))
-
-
 def _values(X: Any) -> NDArray[Any]:
     return X.to_numpy() if hasattr(X, "to_numpy") else np.asarray(X)
 
@@ -217,6 +213,12 @@ def _like(X: Any, values: NDArray[Any]) -> Any:
     if not hasattr(X, "columns"):
         return values
     return pd.DataFrame(values, columns=X.columns).astype(dict(X.dtypes))
+
+
+def _short(value: Any) -> str:
+    """A number in four digits; anything else as it is."""
+    is_number = isinstance(value, int | float | np.number)
+    return f"{float(value):.4g}" if is_number else str(value)
 
 
 def _numbers(values: NDArray[Any]) -> Array:

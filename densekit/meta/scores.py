@@ -19,9 +19,9 @@ Part = dict[str, Any]
 
 SCORES = ("log_density", "typicality", "likelihood_ratio", "ensemble")
 MAX_ROWS_OF_THE_DEFAULT_FLOW = 10_000  # bear it, and keep a fit to seconds
-MAX_ROWS_TO_SCALE = 2000  # that tell where scores lie
+MAX_ROWS_OF_ENTROPY = 2000  # whose mean log-density is that of typical rows
 SHARE_OF_CORRUPTION = 0.3  # of the numbers of a row, in the background's training rows
-SOFT_LIMIT = 10.0  # spreads beyond which a member of an ensemble is taken by its logarithm
+MAX_NATS = 1e9  # of a log-density that is infinite, so that contributions still add up
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def default_estimator() -> MAFEstimator:
 
 
 def fit_part(recipe: Recipe, X: Any, rng: np.random.RandomState) -> Part:
-    """Fit what scores rows: estimators, and by the score a background, a kernel density, spreads.
+    """Fit what scores rows: estimators, and by the score a background, a kernel density.
 
     With `trimmed` the fit is repeated without the lowest rows of the first.
     """
@@ -70,12 +70,13 @@ def score_part(score: str, part: Part, X: Any) -> Array:
     """Scores of rows by a fitted part, (n,) in nats, higher is more normal."""
     nats = log_density(part, X)
     if score == "typicality":
-        return -np.abs(nats - part["location"][0])
+        return -np.abs(nats - part["typical"])
     if score == "likelihood_ratio":
         return nats - _finite(part["background"].score_samples(X))
     if score == "ensemble":
-        both = np.stack([nats, part["kernel"].log_density(X)])
-        return _pool(both, part["location"], part["spread"])
+        # Both are normalised and in the units of X, so their nats compare.
+        lower: Array = np.minimum(nats, part["kernel"].log_density(X))
+        return lower
     return nats
 
 
@@ -110,7 +111,8 @@ def _fit_once(recipe: Recipe, X: Any, rng: np.random.RandomState) -> Part:
         part["background"] = _fitted(background, seen, rng)
     if recipe.score == "ensemble":
         part["kernel"] = KernelRows.fit(X, rng)
-    _set_spreads(recipe.score, part, X, rng)
+    if recipe.score == "typicality":  # the mean is the negative entropy (Nalisnick 2019, eq. 3)
+        part["typical"] = float(log_density(part, _some(X, MAX_ROWS_OF_ENTROPY, rng)).mean())
     return part
 
 
@@ -121,41 +123,6 @@ def _fitted(estimator: Any, X: Any, rng: np.random.RandomState) -> Any:
     if own.get_params(deep=False).get("random_state", seed) is None:
         own.set_params(random_state=seed)
     return own.fit(X)
-
-
-def _set_spreads(score: str, part: Part, X: Any, rng: np.random.RandomState) -> None:
-    """Where the log-densities of training rows lie, and how widely, member by member."""
-    if score not in ("typicality", "ensemble"):
-        return
-    members = [log_density(part, _some(X, MAX_ROWS_TO_SCALE, rng))]
-    if score == "ensemble":
-        members.append(part["kernel"].log_density_without_itself(MAX_ROWS_TO_SCALE))
-    if score == "typicality":  # the mean is the negative entropy (Nalisnick 2019, eq. 3)
-        part["location"] = np.array([members[0].mean()])
-        return
-    part["location"] = np.array([np.median(nats) for nats in members])
-    part["spread"] = np.array([_spread(nats) for nats in members])
-
-
-def _spread(nats: Array) -> float:
-    """A robust spread that a heap of equal scores does not make zero."""
-    low, lower, middle, upper = np.quantile(nats, [0.05, 0.25, 0.5, 0.75])
-    return float(max(upper - lower, (middle - low) / 1.5, 1e-6 * max(1.0, abs(middle))))
-
-
-def _pool(nats: Array, location: Array, spread: Array) -> Array:
-    """Log-densities of members (n_members, n) pooled: their mean, each in its own spreads.
-
-    A logarithmic pool (Genest 1986) with weights in inverse proportion to the spreads, so that
-    each member has as much to say, and the result is in nats. Beyond ten spreads a member counts
-    by its logarithm only: a flow that extrapolates cannot outshout the others.
-    """
-    z = (nats - location[:, None]) / spread[:, None]
-    far = np.maximum(np.abs(z) / SOFT_LIMIT, 1.0)
-    limited = np.where(np.abs(z) > SOFT_LIMIT, np.sign(z) * SOFT_LIMIT * (1 + np.log(far)), z)
-    unit = 1.0 / (1.0 / spread).sum()
-    pooled: Array = unit * (limited.sum(0) + (location / spread).sum())
-    return pooled
 
 
 def corrupted(X: Any, rng: np.random.RandomState) -> Any:
@@ -198,4 +165,4 @@ def _finite(scores: Any) -> Array:
     nats = np.asarray(scores, dtype=np.float64)
     if np.isnan(nats).any():
         raise ScorerError("AnomalyDetector got NaN from its estimator's score_samples.")
-    return np.clip(nats, -1e12, 1e12)
+    return np.clip(nats, -MAX_NATS, MAX_NATS)

@@ -69,7 +69,7 @@ def check_far_rows_are_strange(case: DetectorCase) -> None:
     far = np.full((1, 2), FAR_AWAY)
     least = 1 / (len(detector.calibration_scores_) + 1)
     found = float(detector.p_values(far)[0])
-    tools.require(np.isclose(found, least), case, f"a far row has a p-value of {found:.3g}")
+    tools.require(bool(np.isclose(found, least)), case, f"a far row has a p-value of {found:.3g}")
     tools.require(detector.predict(far)[0] == -1, case, "a far row is called normal")
 
 
