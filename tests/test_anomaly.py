@@ -1,7 +1,9 @@
 """The anomaly detector: guarantees, reasons, what comes in at the door."""
 
+import doctest
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -341,3 +343,11 @@ def test_warnings_of_the_default_are_none():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         AnomalyDetector(random_state=0).fit(draw(40, 0)).predict(draw(5, 1))
+
+
+def test_the_page_runs():
+    page = Path(__file__).parent.parent / "docs" / "anomalies.md"
+    options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    found = doctest.testfile(str(page), module_relative=False, optionflags=options)
+    assert found.attempted > 10
+    assert found.failed == 0
