@@ -166,8 +166,9 @@ def anomaly_page(result: dict[str, Any]) -> str:
             f"Measured by `python -m benchmarks anomaly {seeds}` on {len(sets)} sets of ADBench: "
             "100 times the AUROC by the semi-supervised protocol of DTE (Livernoche 2024), the "
             "mean over seeds; training rows are the first half of the normal rows. Sets of fewer "
-            "than 1,000 rows are bootstrapped there, so that most of their test rows are also training "
-            "rows. One default configuration for all sets; the columns in italics are published.\n"
+            "than 1,000 rows are bootstrapped there, so that most of their test rows are also "
+            "training rows. One default configuration for all sets; the columns in italics are "
+            "published.\n"
         ),
     ]
     if result["skipped"]:

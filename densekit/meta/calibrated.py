@@ -128,6 +128,13 @@ class CalibratedScorer(MetaEstimator, ABC):
         X = self._check(X)
         return [scores.score_part(self.score_, part, X) for part in self.parts_]
 
+    def _score_checked(self, X: Any) -> Array:
+        """`score_samples` of rows that have come through the door already."""
+        mean: Array = np.mean(
+            [scores.score_part(self.score_, part, X) for part in self.parts_], axis=0
+        )
+        return mean
+
     def _calibration_by_fold(self) -> list[Array]:
         ends = np.cumsum(self.fold_sizes_)[:-1]
         return [np.sort(part) for part in np.split(self.fold_scores_, ends)]

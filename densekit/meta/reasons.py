@@ -36,7 +36,7 @@ def reference(X: Any, rng: np.random.RandomState) -> NDArray[Any]:
 
 def explain(detector: Any, X: Any, index: Any) -> Any:
     """Contributions that add up to ``score_samples(X) - typical_score_``; `index` names rows."""
-    total = detector.score_samples(X) - detector.typical_score_
+    total = detector._score_checked(X) - detector.typical_score_
     if np.ndim(X) > 2 or _is_model_of_images(detector):
         return _settled(_maps(detector, X), total).reshape(np.shape(X))
     terms = _exact_terms(detector, X)
@@ -107,7 +107,7 @@ def _along(
     steps = np.arange(n_features + 1)
     is_own = rank[:, None, :] < steps[None, :, None]
     hybrids = np.where(is_own, row, near[:, None, :]).reshape(-1, n_features)
-    found = detector.score_samples(_like(X, hybrids)).reshape(n_paths, n_features + 1)
+    found = detector._score_checked(_like(X, hybrids)).reshape(n_paths, n_features + 1)
     changes = np.diff(found, axis=1)
     mean: Array = np.take_along_axis(changes, rank, 1).mean(0)
     return mean
