@@ -9,7 +9,7 @@ from typing import Annotated
 import torch
 import typer
 
-from benchmarks import images, paper, pixelcnn, quality, report, speed, stability
+from benchmarks import anomaly, images, paper, pixelcnn, quality, report, speed, stability
 
 JaxPython = Annotated[
     Path | None,
@@ -115,6 +115,23 @@ def run_pixelcnn(
     result = pixelcnn.measure(repeats)
     out.write_text(json.dumps(result, indent=1))
     print(report.pixelcnn_page(result))
+
+
+@app.command("anomaly")
+def run_anomaly(
+    seeds: Annotated[list[int] | None, typer.Option(help="Seeds of the draws and fits.")] = None,
+    sets: Annotated[list[str] | None, typer.Option(help="Some of the sets, by name.")] = None,
+    methods: Annotated[list[str] | None, typer.Option(help="Some of the detectors.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 1,
+    out: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("anomaly.json"),
+) -> None:
+    """AUROC on ADBench, from DENSEKIT_DATA, beside other detectors; thresholds and reasons."""
+    torch.set_num_threads(threads)
+    result = None
+    for result in anomaly.measure(seeds or [0, 1, 2], sets or [], methods or []):
+        out.write_text(json.dumps(result, indent=1))
+    if result:
+        print(report.anomaly_page(result))
 
 
 @app.command("page")

@@ -21,6 +21,7 @@ _HOME = {
     "make_estimator": "densekit.registry",
     "plugins": "densekit.registry",
     "register": "densekit.registry",
+    "AnomalyDetector": "densekit.meta.anomaly",
     "FlowEstimator": "densekit.estimators.flow",
     "GlowEstimator": "densekit.estimators.glow",
     "IAFEstimator": "densekit.estimators.iaf",

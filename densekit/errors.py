@@ -85,6 +85,18 @@ class ContractError(DensekitError, AssertionError):
     """A check of the contract kit found a broken law."""
 
 
+class CalibrationError(DensekitError, ValueError):
+    """A level or share is no share, or calibration rows are too few for it."""
+
+
+class ScorerError(DensekitError, ValueError, TypeError):
+    """An estimator cannot serve as a density, or not for the score that was asked for."""
+
+
+class CalibrationWarning(UserWarning):
+    """Calibration rows are so few that strange rows can hardly be told from normal ones."""
+
+
 class ConstantColumnWarning(UserWarning):
     """A column of the training data holds one value only."""
 

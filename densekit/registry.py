@@ -33,6 +33,7 @@ _CONTRACTS = {
     "transforms": "densekit.transforms.base:Transform",
     "bases": "densekit.densities.base:Density",
     "estimators": "densekit.estimators.base:DensityEstimator",
+    "meta": "densekit.meta.base:MetaEstimator",
 }
 GROUPS = tuple(_CONTRACTS)
 
@@ -61,7 +62,7 @@ def available(group: str = "estimators") -> list[str]:
 
     Parameters
     ----------
-    group : {"elementwise", "transforms", "bases", "estimators"}, default="estimators"
+    group : {"elementwise", "transforms", "bases", "estimators", "meta"}, default="estimators"
         The group, with or without its prefix ``densekit.``.
 
     Returns

@@ -75,9 +75,10 @@ def check_parameters(estimator: Any) -> None:
     ParameterError
         A ValueError and TypeError that says who, which parameter, what came and what was expected.
     """
+    values = estimator.get_params(deep=False)
     for field in dataclasses.fields(estimator):
         check = field.metadata.get(_CHECK)
-        value = getattr(estimator, field.name)
+        value = values[field.name]
         expected = check(value) if check is not None else None
         if expected is not None:
             raise ParameterError(

@@ -12,7 +12,14 @@ case says how to build one object and where it is valid; a class lists its cases
         check(case)
 """
 
-from densekit.testing.cases import Case, DensityCase, ElementwiseCase, EstimatorCase, TransformCase
+from densekit.testing.cases import (
+    Case,
+    DensityCase,
+    DetectorCase,
+    ElementwiseCase,
+    EstimatorCase,
+    TransformCase,
+)
 from densekit.testing.runner import (
     checks_for,
     parametrize_with_checks,
@@ -23,6 +30,7 @@ from densekit.testing.runner import (
 __all__ = [
     "Case",
     "DensityCase",
+    "DetectorCase",
     "ElementwiseCase",
     "EstimatorCase",
     "TransformCase",

@@ -89,3 +89,8 @@ class EstimatorCase(Case):
 
     levels: tuple[int, ...] | None = None
     beats_gaussian: bool = True
+
+
+@dataclass(frozen=True)
+class DetectorCase(Case):
+    """How to build an anomaly detector."""

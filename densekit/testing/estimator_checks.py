@@ -17,7 +17,7 @@ from sklearn.utils import estimator_checks
 
 from densekit.errors import ConstantColumnWarning
 from densekit.testing import tools
-from densekit.testing.cases import EstimatorCase
+from densekit.testing.cases import Case, EstimatorCase
 
 N_ROWS = 400
 
@@ -32,13 +32,17 @@ _MORE_FOR_TRANSFORMERS = [
 ]
 
 
+def moons(seed: int = 0) -> NDArray[np.float64]:
+    """Rows of two moons."""
+    return np.asarray(make_moons(N_ROWS, noise=0.08, random_state=seed)[0])
+
+
 def _data(case: EstimatorCase, seed: int = 0) -> NDArray[Any]:
     """Two moons, or for discrete data rows of its levels that depend on each other."""
-    moons, _ = make_moons(N_ROWS, noise=0.08, random_state=seed)
     if case.levels is None:
-        return np.asarray(moons)
+        return moons(seed)
     levels = np.asarray(case.levels)
-    place = np.clip((moons + 1.5) / 3.5 * len(levels), 0, len(levels) - 1).astype(int)
+    place = np.clip((moons(seed) + 1.5) / 3.5 * len(levels), 0, len(levels) - 1).astype(int)
     columns = np.column_stack([place, place[:, 0]])
     return np.asarray(levels[columns])
 
@@ -53,9 +57,9 @@ def _build(case: EstimatorCase) -> Any:
     return clone(case.build()).set_params(random_state=0)
 
 
-def check_scikit_learn(case: EstimatorCase) -> None:
+def check_scikit_learn(case: Case) -> None:
     """All of check_estimator passes, nothing is expected to fail."""
-    if case.levels is not None:
+    if _is_discrete(case):
         return  # scikit-learn's data is not discrete
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConstantColumnWarning)
@@ -63,9 +67,9 @@ def check_scikit_learn(case: EstimatorCase) -> None:
         estimator_checks.check_estimator(case.build())
 
 
-def check_more_of_scikit_learn(case: EstimatorCase) -> None:
+def check_more_of_scikit_learn(case: Case) -> None:
     """The checks pass that check_estimator leaves out: column names, set_output."""
-    if case.levels is not None:
+    if _is_discrete(case):
         return
     estimator = case.build()
     names = list(_MORE_OF_SCIKIT_LEARN)
@@ -75,6 +79,10 @@ def check_more_of_scikit_learn(case: EstimatorCase) -> None:
         warnings.simplefilter("ignore", UserWarning)  # they mix arrays and frames on purpose
         for name in names:
             getattr(estimator_checks, name)(type(estimator).__name__, estimator)
+
+
+def _is_discrete(case: Case) -> bool:
+    return isinstance(case, EstimatorCase) and case.levels is not None
 
 
 def check_refit_is_repeatable(case: EstimatorCase) -> None:
@@ -159,9 +167,9 @@ def check_bad_input_leaves_the_fit_untouched(case: EstimatorCase) -> None:
     with_nan[3, 1], with_inf[3, 1] = np.nan, np.inf
     bad = [with_nan, with_inf, X.astype(str)[:5] + "a", X[:1], X[:0], X[:, 0], X + 1j]
     for value in bad:
-        _require_error(lambda value=value: estimator.fit(value), case, "fit", value)  # type: ignore[misc]
+        require_error(lambda value=value: estimator.fit(value), case, "fit", value)  # type: ignore[misc]
     for value in [with_nan, with_inf, X[:, :1], X + 1j]:
-        _require_error(lambda value=value: estimator.score_samples(value), case, "score", value)  # type: ignore[misc]
+        require_error(lambda value=value: estimator.score_samples(value), case, "score", value)  # type: ignore[misc]
     is_same = np.array_equal(estimator.score_samples(X), before)
     tools.require(is_same and attributes == set(vars(estimator)), case, "a failed fit left a trace")
 
@@ -237,7 +245,8 @@ def check_masses_sum_to_one(case: EstimatorCase) -> None:
     tools.require(abs(total - 1) < 1e-5, case, f"the masses of all rows sum to {total:.6g}")
 
 
-def _require_error(action: Callable[[], Any], case: EstimatorCase, what: str, value: Any) -> None:
+def require_error(action: Callable[[], Any], case: Case, what: str, value: Any) -> None:
+    """Raise a ContractError unless an action raises a ValueError or TypeError."""
     try:
         action()
     except (ValueError, TypeError):

@@ -6,8 +6,16 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from densekit import registry
-from densekit.testing.cases import Case, DensityCase, ElementwiseCase, EstimatorCase, TransformCase
+from densekit.testing.cases import (
+    Case,
+    DensityCase,
+    DetectorCase,
+    ElementwiseCase,
+    EstimatorCase,
+    TransformCase,
+)
 from densekit.testing.density_checks import DENSITY_CHECKS
+from densekit.testing.detector_checks import DETECTOR_CHECKS
 from densekit.testing.elementwise_checks import ELEMENTWISE_CHECKS
 from densekit.testing.estimator_checks import ESTIMATOR_CHECKS
 from densekit.testing.transform_checks import TRANSFORM_CHECKS
@@ -19,6 +27,7 @@ _CHECKS: dict[type[Case], Sequence[Check]] = {
     TransformCase: TRANSFORM_CHECKS,
     DensityCase: DENSITY_CHECKS,
     EstimatorCase: ESTIMATOR_CHECKS,
+    DetectorCase: DETECTOR_CHECKS,
 }
 
 
@@ -56,7 +65,7 @@ def registered_cases(group: str, *, distribution: str | None = None) -> list[Cas
 
     Parameters
     ----------
-    group : {"elementwise", "transforms", "bases", "estimators"}
+    group : {"elementwise", "transforms", "bases", "estimators", "meta"}
     distribution : str, optional
         Only what this distribution registers.
     """

@@ -1,0 +1,38 @@
+"""The contract of an estimator that holds an estimator."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, Self
+
+from sklearn.base import BaseEstimator
+
+if TYPE_CHECKING:
+    from densekit.testing.cases import Case
+
+
+class MetaEstimator(BaseEstimator, ABC):
+    """Base of estimators that hold a density estimator.
+
+    A subclass is a dataclass (``eq=False, repr=False``) whose fields are its parameters, and
+    writes `_fit`. `fit` works on a draft: whatever goes wrong, the estimator is as it was.
+    """
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Fit to the rows of X; `y` is ignored."""
+        draft = copy.copy(self)
+        for name in [name for name in vars(draft) if name.endswith("_")]:
+            delattr(draft, name)
+        draft._fit(X)
+        self.__dict__ = draft.__dict__
+        return self
+
+    @abstractmethod
+    def _fit(self, X: Any) -> None:
+        """Check parameters and X, and set what is fitted."""
+
+    @classmethod
+    @abstractmethod
+    def example_cases(cls) -> list[Case]:
+        """Say how to build examples for the contract kit."""

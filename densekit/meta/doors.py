@@ -1,0 +1,90 @@
+"""What comes in at a detector's door: estimators and rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.utils import get_tags
+from sklearn.utils.validation import _check_feature_names, _check_n_features, validate_data
+
+from densekit.errors import ScorerError, ShapeError
+
+MIN_ROWS = 4  # to fit and to calibrate
+Index = NDArray[np.intp]
+
+
+def check_scorer(estimator: Any, name: str, who: str) -> None:
+    """Refuse what is no density estimator.
+
+    Raises
+    ------
+    ScorerError
+        A ValueError and TypeError: it has no `fit` or no `score_samples`, or is a class.
+    """
+    if estimator is None:
+        return
+    missing = [m for m in ("fit", "score_samples") if not callable(getattr(estimator, m, None))]
+    if missing or isinstance(estimator, type):
+        raise ScorerError(
+            f"{who} got {name}={estimator!r}, expected an instance with fit and score_samples "
+            "whose high scores are normal: a density estimator of densekit, KernelDensity, "
+            "GaussianMixture."
+        )
+
+
+def allows_nan(estimator: Any) -> bool:
+    """Whether an estimator says that it takes missing cells, as estimators of tables do."""
+    return estimator is not None and bool(get_tags(estimator).input_tags.allow_nan)
+
+
+def check_rows(detector: Any, X: Any, *, reset: bool) -> Any:
+    """Check rows once, at the door.
+
+    Numbers come back as an array, or as a data frame where the estimator may go by the names of
+    its columns. What an estimator of tables or images takes is left to its own checks.
+    """
+    who = type(detector).__name__
+    if allows_nan(detector.estimator) or _n_axes(X) > 2:
+        return _leave_to_the_estimator(detector, X, reset, who)
+    table = validate_data(
+        detector, X, dtype=np.float64, ensure_min_samples=MIN_ROWS if reset else 1, reset=reset
+    )
+    names = getattr(detector, "feature_names_in_", None)
+    if detector.estimator is None or names is None:
+        return table
+    return pd.DataFrame(table, columns=names)
+
+
+def folds(
+    n_rows: int, n_held_out: int | None, n_folds: int, rng: np.random.RandomState
+) -> Iterator[tuple[Index, Index]]:
+    """Rows to fit and rows to calibrate by: one split, or every row in one of the folds."""
+    order = rng.permutation(n_rows)
+    if n_held_out is not None:
+        yield np.sort(order[n_held_out:]), np.sort(order[:n_held_out])
+        return
+    for part in np.array_split(order, min(n_folds, n_rows)):
+        yield np.setdiff1d(order, part), np.sort(part)
+
+
+def _n_axes(X: Any) -> int:
+    return int(getattr(X, "ndim", None) or np.asarray(X).ndim)
+
+
+def _leave_to_the_estimator(detector: Any, X: Any, reset: bool, who: str) -> Any:
+    if detector.estimator is None:
+        raise ShapeError(
+            f"{who} got X of shape {np.shape(X)}, expected a table (n, n_features); for images "
+            "give an estimator of images: AnomalyDetector(PixelCNNEstimator())."
+        )
+    n_rows = np.shape(X)[0]
+    if n_rows < (MIN_ROWS if reset else 1):
+        raise ShapeError(f"{who} got n_samples={n_rows}, expected at least {MIN_ROWS}.")
+    if np.ndim(X) == 2:
+        _check_feature_names(detector, X, reset=reset)
+        _check_n_features(detector, X, reset=reset)
+    return X

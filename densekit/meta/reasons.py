@@ -1,0 +1,234 @@
+"""Why a row is strange: what each column adds to its score."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from densekit.densities.made import MADE
+from densekit.errors import CalibrationError, ScorerError
+from densekit.estimators.base import DensityEstimator
+from densekit.estimators.preprocessing import take_apart
+from densekit.meta import scores
+from densekit.meta.scores import Array
+
+MAX_REFERENCES = 2000  # training rows that are kept to compare with
+MAX_VALUES = 2_000_000
+MAX_IMAGES = 200
+N_NEIGHBOURS = 10
+N_EXPECTED = 50  # rows whose quantiles say what was expected
+MAX_HYBRIDS = 2048  # rows that are scored to explain one
+SHARE_FORGIVEN = 0.2  # of the columns, the strangest, by which neighbours may differ
+FAR = 3.0  # spreads beyond which a difference is no larger
+
+
+def reference(X: Any, rng: np.random.RandomState) -> NDArray[Any]:
+    """Some training rows, as an array, to compare with."""
+    rows = X.to_numpy() if hasattr(X, "to_numpy") else np.asarray(X)
+    most = min(MAX_REFERENCES, max(MAX_IMAGES, MAX_VALUES // max(1, rows[0].size)))
+    if rows.ndim > 2:
+        most = MAX_IMAGES
+    return rows[rng.permutation(len(rows))[:most]]
+
+
+def explain(detector: Any, X: Any, index: Any) -> Any:
+    """Contributions that add up to ``score_samples(X) - typical_score_``; `index` names rows."""
+    total = detector._score_checked(X) - detector.typical_score_
+    if np.ndim(X) > 2 or _is_model_of_images(detector):
+        return _settled(_maps(detector, X), total).reshape(np.shape(X))
+    terms = _exact_terms(detector, X)
+    if terms is None:
+        terms = _by_replacement(detector, X)
+    return pd.DataFrame(_settled(terms, total), columns=_names(detector), index=index)
+
+
+def expected(detector: Any, X: Any, coverage: float, index: Any) -> pd.DataFrame:
+    """Quantiles of each column over the training rows that are nearest in the others."""
+    if not 0 < coverage < 1:
+        raise CalibrationError(f"expected got coverage={coverage!r}, expected one in (0, 1).")
+    values, names = _values(X), _names(detector)
+    rows = _numbers(detector.reference_)
+    n_near = min(N_EXPECTED, len(rows))
+    bounds = np.empty((len(values), 2 * len(names)))
+    edges = [(1 - coverage) / 2, (1 + coverage) / 2]
+    for i, row in enumerate(_numbers(values)):
+        gaps = _gaps(rows, row)
+        others = gaps.sum(1, keepdims=True) - gaps
+        near = np.argpartition(others, n_near - 1, axis=0)[:n_near]
+        found = np.nanquantile(np.take_along_axis(rows, near, 0), edges, axis=0)
+        bounds[i] = found.T.ravel()
+    columns = pd.MultiIndex.from_product([names, ["low", "high"]])
+    return pd.DataFrame(bounds, columns=columns, index=index)
+
+
+def in_words(contributions: pd.DataFrame, bounds: pd.DataFrame, X: Any, n: int) -> list[list[str]]:
+    """Sentences about the `n` strangest columns of each row."""
+    values = _values(X)
+    sentences = []
+    for i, (own, row) in enumerate(zip(contributions.to_numpy(), values, strict=True)):
+        found = []
+        for j in np.argsort(own)[:n]:
+            name = contributions.columns[j]
+            low, high = bounds.iloc[i, 2 * j], bounds.iloc[i, 2 * j + 1]
+            found.append(
+                f"{name} was {_short(row[j])}, given the rest {_short(low)} to {_short(high)} was "
+                f"expected ({own[j]:+.1f} nats)"
+            )
+        sentences.append(found)
+    return sentences
+
+
+def _by_replacement(detector: Any, X: Any) -> Array:
+    """Shapley values between each row and its neighbours among training rows, by sampled orders."""
+    values = _values(X)
+    rows = _numbers(detector.reference_)
+    n_features = values.shape[1]
+    n_paths = int(np.clip(MAX_HYBRIDS // n_features, 2, 2 * N_NEIGHBOURS))
+    contributions = np.zeros(values.shape, dtype=np.float64)
+    rng = np.random.RandomState(0)  # the same orders for every row and call
+    orders = np.array([rng.permutation(n_features) for _ in range(n_paths // 2)])
+    orders = np.concatenate([orders, orders[:, ::-1]])  # antithetic
+    for i, row in enumerate(_numbers(values)):
+        near = detector.reference_[_neighbours(rows, row, len(orders) // 2)]
+        near = near[np.arange(len(orders)) % len(near)]
+        contributions[i] = _along(detector, X, values[i], near, orders)
+    return contributions
+
+
+def _along(
+    detector: Any, X: Any, row: NDArray[Any], near: NDArray[Any], orders: NDArray[np.intp]
+) -> Array:
+    """Mean changes of the score as the row's columns replace those of neighbours, in orders."""
+    n_paths, n_features = orders.shape
+    rank = np.argsort(orders, axis=1)  # when each column is replaced
+    steps = np.arange(n_features + 1)
+    is_own = rank[:, None, :] < steps[None, :, None]
+    hybrids = np.where(is_own, row, near[:, None, :]).reshape(-1, n_features)
+    found = detector._score_checked(_like(X, hybrids)).reshape(n_paths, n_features + 1)
+    changes = np.diff(found, axis=1)
+    mean: Array = np.take_along_axis(changes, rank, 1).mean(0)
+    return mean
+
+
+def _neighbours(rows: Array, row: Array, n: int) -> NDArray[np.intp]:
+    """Rows that are alike in all but the strangest columns, the nearest first."""
+    gaps = _gaps(rows, row)
+    n_features = gaps.shape[1]
+    n_kept = max(1, n_features - max(1, round(SHARE_FORGIVEN * n_features)))
+    distance = np.partition(gaps, n_kept - 1, axis=1)[:, :n_kept].sum(1)
+    return np.argsort(distance, kind="stable")[: max(1, n)]
+
+
+def _gaps(rows: Array, row: Array) -> Array:
+    """Squared differences in spreads of each column, bounded; a missing cell is far from others."""
+    spread = np.nanstd(rows, axis=0)
+    spread = np.where(spread > 0, spread, 1.0)
+    gaps = np.minimum(((rows - row) / spread) ** 2, FAR**2)
+    both_missing = np.isnan(rows) & np.isnan(row)
+    settled: Array = np.where(np.isnan(gaps), np.where(both_missing, 0.0, FAR**2), gaps)
+    return settled
+
+
+def _exact_terms(detector: Any, X: Any) -> Array | None:
+    """Log-probability of each column given those before it, averaged over orders; only MADE's."""
+    estimators = [part["estimators"][0] for part in detector.parts_]
+    if detector.score_ != "log_density" or not all(_is_made(e) for e in estimators):
+        return None
+    own, typical = (_terms(detector, rows) for rows in (X, _like(X, detector.reference_)))
+    return own - typical.mean(0)
+
+
+def _terms(detector: Any, X: Any) -> Array:
+    total = np.zeros(np.shape(X))
+    for part in detector.parts_:
+        for estimator, order in zip(part["estimators"], part["orders"], strict=True):
+            rows = estimator._rows(scores.reorder(X, order))
+            terms = estimator._evaluate(estimator.density_.log_prob_terms, rows).numpy()
+            back = slice(None) if order is None else np.argsort(order)
+            total += terms[:, back] / len(part["estimators"])
+    return total / len(detector.parts_)
+
+
+def _is_made(estimator: Any) -> bool:
+    if not isinstance(estimator, DensityEstimator) or estimator.conditional:
+        return False
+    return isinstance(take_apart(estimator.density_)[1], MADE)
+
+
+def _maps(detector: Any, X: Any) -> Array:
+    """What each pixel adds, beside the mean over training images; (n, pixels)."""
+    both = [_signed_terms(detector, rows) for rows in (X, detector.reference_)]
+    return both[0] - both[1].mean(0)
+
+
+def _signed_terms(detector: Any, X: Any) -> Array:
+    n_images = len(X)
+    total = np.zeros((n_images, int(np.prod(np.shape(X)[1:]))))
+    for part in detector.parts_:
+        terms = _pixel_terms(part["estimators"][0], X)
+        if detector.score_ == "likelihood_ratio":
+            terms = terms - _pixel_terms(part["background"], X)
+        if detector.score_ == "typicality":
+            sign = np.where(terms.sum(1) > part["typical"], -1.0, 1.0)
+            terms = sign[:, None] * terms
+        n_channels = total.shape[1] // terms.shape[1]
+        total += np.repeat(terms / n_channels, n_channels, axis=1)
+    return total / len(detector.parts_)
+
+
+def _pixel_terms(estimator: Any, X: Any) -> Array:
+    if not hasattr(estimator, "log_prob_terms"):
+        raise ScorerError(
+            f"AnomalyDetector.explain got images and a {type(estimator).__name__}, expected a "
+            "model that tells the log-probability of each pixel: PixelCNNEstimator."
+        )
+    terms: Array = estimator.log_prob_terms(X)
+    return terms.reshape(len(terms), -1)
+
+
+def _is_model_of_images(detector: Any) -> bool:
+    return hasattr(detector.parts_[0]["estimators"][0], "log_prob_terms")
+
+
+def _settled(contributions: Array, total: Array) -> Array:
+    """Contributions that add up exactly: what is missing is shared out evenly."""
+    missing = total - contributions.sum(1)
+    return contributions + (missing / contributions.shape[1])[:, None]
+
+
+def _names(detector: Any) -> list[str]:
+    names = getattr(detector, "feature_names_in_", None)
+    return [f"x{i}" for i in range(detector.n_features_in_)] if names is None else list(names)
+
+
+def _values(X: Any) -> NDArray[Any]:
+    return X.to_numpy() if hasattr(X, "to_numpy") else np.asarray(X)
+
+
+def _like(X: Any, values: NDArray[Any]) -> Any:
+    """Rows of values as a data frame where X is one."""
+    if not hasattr(X, "columns"):
+        return values
+    return pd.DataFrame(values, columns=X.columns).astype(dict(X.dtypes))
+
+
+def _short(value: Any) -> str:
+    """A number in four digits; anything else as it is."""
+    is_number = isinstance(value, int | float | np.number)
+    return f"{float(value):.4g}" if is_number else str(value)
+
+
+def _numbers(values: NDArray[Any]) -> Array:
+    """Rows as numbers; a column of words as codes, whose differences say little but not nothing."""
+    if values.dtype.kind != "O":
+        return np.asarray(values, dtype=np.float64)
+    columns = []
+    for column in values.T:
+        found = pd.to_numeric(pd.Series(column), errors="coerce").to_numpy(np.float64)
+        if np.isnan(found).mean() > np.mean(pd.isna(column)):
+            found = np.array([hash(str(cell)) % 1000 for cell in column], dtype=np.float64)
+        columns.append(found)
+    return np.stack(columns, 1)

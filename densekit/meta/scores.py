@@ -1,0 +1,168 @@
+"""What makes a row normal: scores of rows by densities; higher is more normal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone
+from sklearn.utils import _safe_indexing
+
+from densekit.data.kernel_rows import KernelRows
+from densekit.errors import ScorerError
+from densekit.estimators.maf import MAFEstimator
+
+Array = NDArray[np.float64]
+Part = dict[str, Any]
+
+SCORES = ("log_density", "typicality", "likelihood_ratio", "ensemble")
+MAX_ROWS_OF_THE_DEFAULT_FLOW = 10_000  # bear it, and keep a fit to seconds
+MAX_ROWS_OF_ENTROPY = 2000  # whose mean log-density is that of typical rows
+SHARE_OF_CORRUPTION = 0.3  # of the numbers of a row, in the background's training rows
+MAX_NATS = 1e9  # of a log-density that is infinite, so that contributions still add up
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one part of a detector is fitted: what the detector's parameters say.
+
+    Attributes
+    ----------
+    score : str
+        One of ``SCORES``.
+    estimator, background : estimator or None
+    n_orders : int
+    trimmed : float
+        Share of the training rows that a second fit leaves out, the lowest first.
+    """
+
+    score: str
+    estimator: Any
+    background: Any
+    n_orders: int
+    trimmed: float
+
+
+def default_estimator() -> MAFEstimator:
+    """The flow that a detector holds by default.
+
+    A hundred epochs with noise of a tenth of a column's spread: it is smooth, and done in seconds.
+    """
+    return MAFEstimator(noise=0.1, max_epochs=100, n_iter_no_change=12)
+
+
+def fit_part(recipe: Recipe, X: Any, rng: np.random.RandomState) -> Part:
+    """Fit what scores rows: estimators, and by the score a background, a kernel density.
+
+    With `trimmed` the fit is repeated without the lowest rows of the first.
+    """
+    part = _fit_once(recipe, X, rng)
+    n_trimmed = round(recipe.trimmed * _n_rows(X))
+    if n_trimmed > 0:
+        kept = np.sort(np.argsort(score_part(recipe.score, part, X))[n_trimmed:])
+        part = _fit_once(recipe, _safe_indexing(X, kept), rng)
+    return part
+
+
+def score_part(score: str, part: Part, X: Any) -> Array:
+    """Scores of rows by a fitted part, (n,) in nats, higher is more normal."""
+    nats = log_density(part, X)
+    if score == "typicality":
+        return -np.abs(nats - part["typical"])
+    if score == "likelihood_ratio":
+        return nats - _finite(part["background"].score_samples(X))
+    if score == "ensemble":
+        # Both are normalised and in the units of X, so their nats compare.
+        lower: Array = np.minimum(nats, part["kernel"].log_density(X))
+        return lower
+    return nats
+
+
+def log_density(part: Part, X: Any) -> Array:
+    """Mean log-density by the estimators of a part, one for each order of the columns."""
+    total = np.zeros(_n_rows(X))
+    for estimator, order in zip(part["estimators"], part["orders"], strict=True):
+        total += _finite(estimator.score_samples(reorder(X, order)))
+    return total / len(part["estimators"])
+
+
+def reorder(X: Any, order: NDArray[np.intp] | None) -> Any:
+    """X with its columns in another order; None leaves it."""
+    return X if order is None else _safe_indexing(X, order, axis=1)
+
+
+def _fit_once(recipe: Recipe, X: Any, rng: np.random.RandomState) -> Part:
+    estimator = recipe.estimator
+    rows = X
+    if estimator is None:
+        estimator = default_estimator()
+        rows = _some(X, MAX_ROWS_OF_THE_DEFAULT_FLOW, rng)
+    n_more = recipe.n_orders - 1
+    orders = [None, *[rng.permutation(np.shape(X)[1]) for _ in range(n_more)]]
+    part: Part = {
+        "estimators": [_fitted(estimator, reorder(rows, order), rng) for order in orders],
+        "orders": orders,
+    }
+    if recipe.score == "likelihood_ratio":
+        background = estimator if recipe.background is None else recipe.background
+        seen = corrupted(rows, rng) if recipe.background is None else rows
+        part["background"] = _fitted(background, seen, rng)
+    if recipe.score == "ensemble":
+        part["kernel"] = KernelRows.fit(X, rng)
+    if recipe.score == "typicality":  # the mean is the negative entropy (Nalisnick 2019, eq. 3)
+        part["typical"] = float(log_density(part, _some(X, MAX_ROWS_OF_ENTROPY, rng)).mean())
+    return part
+
+
+def _fitted(estimator: Any, X: Any, rng: np.random.RandomState) -> Any:
+    """A fitted clone, with a seed of its own where it takes one and has none."""
+    own = clone(estimator)
+    seed = int(rng.randint(np.iinfo(np.int32).max))
+    if own.get_params(deep=False).get("random_state", seed) is None:
+        own.set_params(random_state=seed)
+    return own.fit(X)
+
+
+def corrupted(X: Any, rng: np.random.RandomState) -> Any:
+    """X with some of its numbers replaced: by those of other rows, for images by random levels.
+
+    The background of a likelihood ratio learns from it what numbers look like, but not how they
+    belong together (Ren 2019, section 3).
+    """
+    values = np.array(X)
+    is_replaced = rng.uniform(size=values.shape) < SHARE_OF_CORRUPTION
+    if values.ndim > 2:
+        levels = rng.randint(values.min(), values.max() + 1, values.shape).astype(values.dtype)
+        return np.where(is_replaced, levels, values)
+    for column, mask in zip(values.T, is_replaced.T, strict=True):
+        column[mask] = column[rng.randint(len(column), size=mask.sum())]
+    if hasattr(X, "iloc"):
+        return type(X)(values, columns=X.columns, index=X.index)
+    return values
+
+
+def _some(X: Any, n_rows: int, rng: np.random.RandomState) -> Any:
+    """At most so many rows, drawn at random."""
+    if _n_rows(X) <= n_rows:
+        return X
+    return _safe_indexing(X, rng.permutation(_n_rows(X))[:n_rows])
+
+
+def _n_rows(X: Any) -> int:
+    return int(np.shape(X)[0])
+
+
+def _finite(scores: Any) -> Array:
+    """Scores as float64; outside a support, where they are minus infinity, very low but finite.
+
+    Raises
+    ------
+    ScorerError
+        A score is NaN.
+    """
+    nats = np.asarray(scores, dtype=np.float64)
+    if np.isnan(nats).any():
+        raise ScorerError("AnomalyDetector got NaN from its estimator's score_samples.")
+    return np.clip(nats, -MAX_NATS, MAX_NATS)
