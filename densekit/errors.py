@@ -46,7 +46,7 @@ class MissingExtraError(DensekitError, ImportError):
 
 
 class PictureError(DensekitError, ValueError):
-    """A picture cannot be written to the path that was asked for."""
+    """A picture cannot be drawn of what was given, or written to the path that was asked for."""
 
 
 class ContractError(DensekitError, AssertionError):
