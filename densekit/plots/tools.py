@@ -64,9 +64,8 @@ def grid_of_axes(
     **options
         Of matplotlib's ``GridSpec``, such as ``height_ratios``.
     """
-    plt = import_pyplot(who)
     if ax is None:
-        figure = plt.figure(figsize=figsize, layout="constrained")
+        figure = import_pyplot(who).figure(figsize=figsize, layout="constrained")
         grid = figure.add_gridspec(n_rows, n_columns, **options)
     else:
         place = ax.get_subplotspec()
@@ -80,8 +79,9 @@ def grid_of_axes(
 
 def one_axes(ax: Any, *, who: str, figsize: tuple[float, float]) -> Any:
     """The given axes, or those of a new figure."""
-    plt = import_pyplot(who)
-    return plt.subplots(figsize=figsize, layout="constrained")[1] if ax is None else ax
+    if ax is not None:
+        return ax
+    return import_pyplot(who).subplots(figsize=figsize, layout="constrained")[1]
 
 
 def as_table(X: Any, who: str) -> tuple[NDArray[np.float64], list[str]]:

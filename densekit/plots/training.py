@@ -85,6 +85,10 @@ class TrainingDisplay:
         epochs = np.arange(1, history.n_epochs + 1)
         axes[1].plot(epochs, history.learning_rate, color=tools.BLACK, drawstyle="steps-post")
         axes[1].set(yscale="log", ylabel="learning rate", xlabel="epoch")
+        ends = sorted({max(history.learning_rate), min(history.learning_rate)})
+        axes[1].minorticks_off()  # or their labels run into one another
+        axes[1].set_yticks(ends, labels=[f"{rate:.2g}" for rate in ends])
+        axes[1].margins(y=0.2)
         axes[1].grid(alpha=0.3)
         return self
 
