@@ -1,14 +1,23 @@
 """Headless Chromium through its debugging pipe: enough to open a page and ask what is on it."""
 
+import fcntl
 import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 from contextlib import contextmanager
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 TIMEOUT = 60  # seconds
+# The browser expects the pipe at the file descriptors 3 and 4.
+START = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.dup2(int(sys.argv[2]), 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 
 def find():
@@ -91,28 +100,19 @@ class Page:
 def page(profile):
     """Start a browser with a profile in a folder of its own."""
     (in_end, to_browser), (from_browser, out_end) = os.pipe(), os.pipe()
-    os.set_inheritable(in_end, True)
-    os.set_inheritable(out_end, True)
-
-    def as_3_and_4():
-        """The file descriptors that the pipe is expected at."""
-        ends = os.dup(in_end), os.dup(out_end)
-        os.dup2(ends[0], 3)
-        os.dup2(ends[1], 4)
-
+    ends = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (in_end, out_end)]
     options = [
         "--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe",
         "--disable-dev-shm-usage", "--no-first-run", f"--user-data-dir={profile}",
     ]  # fmt: skip
     process = subprocess.Popen(
-        [find(), *options, "about:blank"],
-        close_fds=False,
-        preexec_fn=as_3_and_4,
+        [sys.executable, "-c", START, *map(str, ends), find(), *options, "about:blank"],
+        pass_fds=ends,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    os.close(in_end)
-    os.close(out_end)
+    for end in (in_end, out_end, *ends):
+        os.close(end)
     try:
         yield Page(to_browser, from_browser)
     finally:

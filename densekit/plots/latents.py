@@ -206,7 +206,7 @@ def latents_and_base(
         joint = [base.log_prob(part).double().cpu().numpy() for part in (rows, samples)]
     drawn = samples.double().cpu().numpy()
     names = [f"latent {i}" for i in range(n_columns)]
-    if n_columns > 1:
+    if n_columns > 1 and np.ptp(joint[1]) > 0:  # a uniform base has one density
         latents, drawn = np.c_[latents, joint[0]], np.c_[drawn, joint[1]]
         names.append(JOINT)
     return latents, drawn, names

@@ -138,18 +138,19 @@ def limits(*parts: NDArray[np.float64], share: float = 0.001) -> tuple[float, fl
 def smoothed_histogram(
     rows: NDArray[np.float64], ends: Sequence[tuple[float, float]]
 ) -> tuple[list[NDArray[np.float64]], NDArray[np.float64]]:
-    """Centres of cells, and the density in them, of rows (n, 2), smoothed by Scott's rule.
+    """Centres of cells, and the density in them, of rows (n, 1 or 2), smoothed by Scott's rule.
 
-    The density has shape (CELLS, CELLS): the second column runs along the first axis, as
-    matplotlib's ``contour`` likes it.
+    The density has shape (CELLS,) or (CELLS, CELLS): the second column runs along the first axis,
+    as matplotlib's ``contour`` likes it.
     """
-    counts, *edges = np.histogram2d(rows[:, 0], rows[:, 1], bins=CELLS, range=ends)
+    counts, edges = np.histogramdd(rows, bins=CELLS, range=ends)
     widths = np.array([high - low for low, high in ends]) / CELLS
     lows, highs = np.quantile(rows, [0.16, 0.84], axis=0)
     spread = np.minimum(rows.std(axis=0), (highs - lows) / 2)  # of the bulk, where there are tails
     # Across a ridge there is less room than either column alone would say.
-    across = np.sqrt(max(0.02, 1 - _correlation(rows, ends) ** 2))
-    sigma = np.clip(0.7 * across * spread * len(rows) ** (-1 / 6) / widths, 0.7, CELLS / 8)
+    across = 1.0 if len(ends) == 1 else np.sqrt(max(0.02, 1 - _correlation(rows, ends) ** 2))
+    scott = len(rows) ** (-1 / (4 + len(ends)))
+    sigma = np.clip(0.7 * across * spread * scott / widths, 0.7, CELLS / 8)
     density = gaussian_filter(counts, sigma, mode="constant") / (len(rows) * widths.prod())
     return [(edge[1:] + edge[:-1]) / 2 for edge in edges], density.T
 

@@ -59,7 +59,7 @@ class Peer:
 
     def fit(self, x: NDArray[np.float64], y: NDArray[np.float64] | None) -> Peer:
         self.scaler = StandardScaler().fit(x)
-        self.scaler_of_y = None if y is None else StandardScaler().fit(y)
+        self.scaler_of_y: Any = None if y is None else StandardScaler().fit(y)
         self.estimator.fit(self._joined(x, y))
         return self
 

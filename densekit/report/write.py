@@ -166,8 +166,8 @@ def _strangest(subject: Subject, scores: NDArray[np.float64]) -> dict[str, Any]:
         picture = pictures.image_grid(
             subject, subject.scored.table[places[:8]], "The strangest, from the left"
         )
-        rows = [(subject.row_names[i], f"{scores[i]:.2f}", []) for i in places]
-        return {"picture": picture, "columns": [], "rows": rows, "n_left_out": 0}
+        of_images = [(subject.row_names[i], f"{scores[i]:.2f}", ()) for i in places]
+        return {"picture": picture, "columns": [], "rows": of_images, "n_left_out": 0}
     shown = subject.scored.table[:, :MAX_COLUMNS]
     rows = [
         (subject.row_names[i], f"{scores[i]:.2f}", [f"{value:.5g}" for value in shown[i]])
