@@ -88,6 +88,7 @@ class TrainingDisplay:
         ends = sorted({max(history.learning_rate), min(history.learning_rate)})
         axes[1].minorticks_off()  # or their labels run into one another
         axes[1].set_yticks(ends, labels=[f"{rate:.2g}" for rate in ends])
+        axes[1].xaxis.get_major_locator().set_params(integer=True)
         axes[1].margins(y=0.2)
         axes[1].grid(alpha=0.3)
         return self

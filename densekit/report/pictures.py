@@ -73,7 +73,7 @@ def scores(rows: NDArray[np.float64], samples: NDArray[np.float64]) -> Picture |
 
     def plot(ax: Any) -> None:
         low, high = tools.limits(*finite, share=0.005)
-        bins = np.linspace(low, high, 41)
+        bins = np.linspace(low, high, 41 if min(map(len, finite)) > 200 else 16)
         of_rows, of_samples = [np.full(len(p), 1 / len(p)) for p in finite]
         clipped = [np.clip(part, low, high) for part in finite]
         ax.hist(clipped[0], bins, weights=of_rows, color=tools.GREY, alpha=0.55, label="rows")
@@ -119,11 +119,13 @@ def beside_samples(subject: Subject, samples: Any, sampled: Part) -> list[Pictur
             image_grid(subject, sampled.table[:n], "Samples"),
         ]
     data = subject.scored.table
+    if subject.is_discrete:
+        return [_levels(data, sampled.table)]
     chosen = _most_different(data, sampled.table)
     names = [subject.names[i] for i in chosen]
     size = 1.75 * len(chosen) + 1.2
     pictures = []
-    if data.shape[1] <= 2 and not subject.is_discrete and not subject.has_numbers:
+    if data.shape[1] <= 2 and not subject.has_numbers:
         pictures.append(_density(subject))
     if len(chosen) > 1 or not pictures:
         display = PairDisplay(data[:, chosen], sampled.table[:, chosen], names=names)
@@ -169,6 +171,32 @@ def _density(subject: Subject) -> Picture:
         (6.2, 4.8),
         alt="The fitted density with held-out rows",
         caption="The fitted density with held-out rows.",
+    )
+
+
+def _levels(data: NDArray[np.float64], samples: NDArray[np.float64]) -> Picture:
+    """Means and correlations of columns of levels, in rows and in samples; dots would coincide."""
+
+    def plot(ax: Any) -> None:
+        axes = tools.grid_of_axes(ax, 1, 2, who="write_report", figsize=(8.4, 4.2))[0]
+        means = [data.mean(axis=0), samples.mean(axis=0)]
+        can_vary = np.array([part.std(axis=0) > 0 for part in (data, samples)]).all(axis=0)
+        pairs = np.triu_indices(int(can_vary.sum()), 1)
+        both = [np.atleast_2d(np.corrcoef(part[:, can_vary].T)) for part in (data, samples)]
+        found = [means, [part[pairs] for part in both]] if len(pairs[0]) else [means]
+        titles = ["Mean of each column", "Correlation of each pair of columns"]
+        for axis, title, (of_rows, of_samples) in zip(axes, titles, found, strict=False):
+            low, high = tools.limits(of_rows, of_samples, share=0)
+            axis.plot([low, high], [low, high], color=tools.BLACK, linewidth=1)
+            axis.plot(of_rows, of_samples, "o", markersize=4, color=tools.BLUE, alpha=0.6)
+            axis.set(title=title, xlabel="held-out rows, levels", ylabel="samples, levels")
+        axes[1].set(xlabel="held-out rows, no unit", ylabel="samples, no unit")
+
+    return draw(
+        plot,
+        (8.4, 4.2),
+        alt="Means and correlations of columns in held-out rows and in samples",
+        caption="On the diagonal, samples are as held-out rows are.",
     )
 
 
