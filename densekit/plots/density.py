@@ -112,13 +112,14 @@ class DensityDisplay:
         data = table[:, chosen]
         is_marginal = len(chosen) < table.shape[1]
         ends = [tools.limits(column) for column in data.T]
+        given = None if y is None else _one_row(y, has_labels=hasattr(estimator, "classes_"))
         if is_marginal:
-            condition = {} if y is None else {"y": y}
+            condition = {} if given is None else {"y": given}
             samples = estimator.sample(N_SAMPLES, random_state, **condition)
             rows = tools.as_table(samples, "DensityDisplay")[0][:, chosen]
             grid, density = tools.smoothed_histogram(rows, ends)
         else:
-            grid, density = _on_grid(estimator, ends, chosen, n_grid, y)
+            grid, density = _on_grid(estimator, ends, chosen, n_grid, given)
         chosen_names = [names[place] for place in chosen]
         display = cls(grid, density, names=chosen_names, data=data, is_marginal=is_marginal)
         return display.plot(ax=ax)
@@ -199,6 +200,18 @@ def _check_real(estimator: Any) -> None:
         )
 
 
+def _one_row(y: Any, *, has_labels: bool) -> NDArray[Any]:
+    """One condition as an estimator takes it for one row: (1,) of a label, (1, n) of numbers."""
+    values = np.asarray(y)
+    row = values.reshape(-1) if has_labels else np.atleast_2d(values)
+    if len(row) != 1:
+        raise PictureError(
+            f"DensityDisplay got y with {len(row)} conditions, expected one: a label, or a row of "
+            "numbers."
+        )
+    return row
+
+
 def _on_grid(
     estimator: Any, ends: list[tuple[float, float]], chosen: list[int], n_grid: int, y: Any
 ) -> tuple[list[NDArray[np.float64]], NDArray[np.float64]]:
@@ -207,10 +220,6 @@ def _on_grid(
     points = np.stack([part.ravel() for part in np.meshgrid(*grid)], axis=1)
     rows = np.empty_like(points)
     rows[:, chosen] = points  # columns may be named in another order
-    condition = {}
-    if y is not None:
-        condition["y"] = np.repeat(np.atleast_1d(np.asarray(y))[None], len(rows), axis=0)
-        if condition["y"].shape[1:] == (1,) and hasattr(estimator, "classes_"):
-            condition["y"] = condition["y"][:, 0]
+    condition = {} if y is None else {"y": np.repeat(y, len(rows), axis=0)}
     scores = estimator.score_samples(tools.rows_like_fitted(estimator, rows), **condition)
     return grid, np.exp(scores).reshape([n_grid] * len(grid))
