@@ -78,7 +78,7 @@ class CheckpointError(DensekitError, ValueError):
 
 
 class PictureError(DensekitError, ValueError):
-    """A picture cannot be written to the path that was asked for."""
+    """A picture cannot be drawn of what was given, or written to the path that was asked for."""
 
 
 class ContractError(DensekitError, AssertionError):

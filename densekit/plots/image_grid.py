@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from densekit.data.images import Images
-from densekit.errors import ContextError, MissingExtraError
+from densekit.errors import ContextError
+from densekit.plots import tools
 
 
 class ImageGrid:
@@ -142,17 +143,10 @@ class ImageGrid:
         ax : matplotlib Axes, optional
             A new figure otherwise, not shown by itself.
         """
-        try:
-            from matplotlib import pyplot as plt
-        except ImportError:
-            raise MissingExtraError(
-                "ImageGrid needs matplotlib: pip install 'densekit[plots]'."
-            ) from None
         n_rows, n_columns, height = self.images.shape[:3]
-        if ax is None:
-            scale = max(0.5, 0.35 * math.sqrt(height / 8))
-            size = (n_columns * scale + 1, n_rows * scale)
-            _, ax = plt.subplots(figsize=size, layout="constrained")
+        scale = max(0.5, 0.35 * math.sqrt(height / 8))
+        size = (n_columns * scale + 1, n_rows * scale)
+        ax = tools.one_axes(ax, who="ImageGrid", figsize=size)
         shown = _tiled(self.images)
         greatest = float(self.images.max()) if self.greatest is None else self.greatest
         values = np.clip(shown / max(greatest, 1e-12), 0, 1)

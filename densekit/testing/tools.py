@@ -96,6 +96,21 @@ def draw_context(
     return torch.randn(shape, generator=generator(seed + 7), dtype=dtype or torch.float64)
 
 
+def autograd_log_det(direction: Any, x: Tensor, context: Tensor | None) -> Tensor:
+    """log |det| of each row's Jacobian, column by column of the flattened output.
+
+    `direction` is a transform, or its `inverse`: it gives the image and a log-det.
+    """
+    x = x.detach().requires_grad_()
+    out = direction(x, context)[0].flatten(1)
+    rows = []
+    for i in range(out.shape[1]):
+        (gradient,) = torch.autograd.grad(out[:, i].sum(), x, retain_graph=True, allow_unused=True)
+        gradient = torch.zeros_like(x) if gradient is None else gradient
+        rows.append(gradient.flatten(1))
+    return torch.linalg.slogdet(torch.stack(rows, 1))[1]
+
+
 def plain_tensors(module: nn.Module) -> Iterable[str]:
     """Names of tensors that a module holds neither as parameters nor as buffers."""
     for name, part in module.named_modules():
