@@ -45,6 +45,10 @@ class MissingExtraError(DensekitError, ImportError):
     """An optional dependency is needed for what was asked."""
 
 
+class TableError(DensekitError, ValueError):
+    """A table cannot be read or written: its name, its form or one of its cells is at fault."""
+
+
 class PictureError(DensekitError, ValueError):
     """A picture cannot be written to the path that was asked for."""
 
