@@ -21,6 +21,10 @@ class SupportError(DensekitError, ValueError):
     """A declared support is malformed, or a training row lies outside it."""
 
 
+class TableError(DensekitError, ValueError):
+    """A table cannot be read or written: its name, its form or one of its cells is at fault."""
+
+
 class DivergenceError(DensekitError, RuntimeError):
     """Training met non-finite losses again after every remedy was tried."""
 

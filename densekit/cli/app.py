@@ -1,0 +1,147 @@
+"""The application: global options, and what every command does the same way."""
+
+from __future__ import annotations
+
+import functools
+import signal
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+import densekit
+from densekit.cli.reporter import Reporter
+
+ORDER = (  # of commands in the help: that of use
+    *("fit", "score", "sample", "anomalies", "report", "compare"),
+    *("info", "plugins", "check", "demo"),
+)
+GLOBAL_FLAGS = ("--quiet", "--debug")
+EXIT_ERROR = 1  # 2 is typer's own, for usage
+EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
+
+
+class Group(TyperGroup):
+    """Takes global flags wherever they stand, before the command or behind it."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(super().list_commands(ctx), key=ORDER.index)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        end = args.index("--") if "--" in args else len(args)
+        flags = [word for word in args[:end] if word in GLOBAL_FLAGS]
+        rest = [word for word in args[:end] if word not in GLOBAL_FLAGS]
+        return super().parse_args(ctx, [*flags, *rest, *args[end:]])
+
+
+app = typer.Typer(
+    cls=Group,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback(epilog="Exit codes: 0 done; 1 an error of densekit or of the data; 2 wrong usage.")
+def main(
+    ctx: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="Say nothing but results and errors.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show an error with its traceback.")
+    ] = False,
+) -> None:
+    """Density estimators for tables and images: fit, score, sample, find anomalies, report."""
+    if version:
+        typer.echo(f"densekit {densekit.__version__}")
+        raise typer.Exit
+    ctx.obj = Reporter(is_quiet=quiet, is_debug=debug)
+
+
+def command(*examples: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a command of a function whose first parameter is the `typer.Context`.
+
+    Parameters
+    ----------
+    *examples : str
+        Command lines for its help; the tests run them.
+    """
+    epilog = "\n\n".join(["Examples:", *(f"$ {example}" for example in examples)])
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        name = function.__name__
+
+        @functools.wraps(function)
+        def guarded(*args: Any, **kwargs: Any) -> None:
+            ctx = args[0] if args else kwargs["ctx"]
+            with _errors_in_one_line(name, ctx.obj), _terminable(), _short_warnings(ctx.obj):
+                function(*args, **kwargs)
+
+        return app.command(name, epilog=epilog)(guarded)
+
+    return decorate
+
+
+@contextmanager
+def _errors_in_one_line(name: str, reporter: Reporter) -> Iterator[None]:
+    """Turn an error into one line on standard error and the exit code 1."""
+    try:
+        yield
+    except (typer.Exit, typer.Abort, typer.BadParameter):
+        raise
+    except KeyboardInterrupt:
+        reporter.error(f"densekit {name}: interrupted; nothing was written")
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        if reporter.is_debug:
+            raise
+        reporter.error(f"densekit {name}: {_in_one_line(error)}")
+        raise typer.Exit(EXIT_ERROR) from None
+
+
+def _in_one_line(error: Exception) -> str:
+    """What an error says; one that nobody thought of says its class, and how to see more."""
+    text = " ".join(str(error).split())
+    if isinstance(error, ValueError | TypeError | ImportError | OSError | RuntimeError) and text:
+        return text
+    return f"{type(error).__name__}: {text} (a defect of densekit or a plugin; see --debug)"
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let a termination unwind the stack, so that temporary files are removed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def unwind(*_: Any) -> None:
+        raise SystemExit(EXIT_TERMINATED)
+
+    before = signal.signal(signal.SIGTERM, unwind)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _short_warnings(reporter: Reporter) -> Iterator[None]:
+    """Show warnings in one line each."""
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        reporter.say("warning: " + " ".join(str(message).split()))
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield

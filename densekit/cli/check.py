@@ -1,0 +1,99 @@
+"""``densekit check``: the contract kit over an installed plugin."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from densekit import registry
+from densekit.cli.app import command
+from densekit.cli.reporter import Reporter
+from densekit.errors import UnknownNameError
+
+if TYPE_CHECKING:
+    from densekit.testing import Case
+
+
+@command("densekit check spline", "densekit check transforms:reverse")
+def check(
+    ctx: typer.Context,
+    plugin: Annotated[
+        str,
+        typer.Argument(
+            metavar="PLUGIN",
+            help="A distribution, such as densekit-example, or a name, also as GROUP:NAME or "
+            "DISTRIBUTION:NAME.",
+            show_default=False,
+        ),
+    ],
+) -> None:
+    """Hold a plugin to the laws of its group: run the contract kit over all its cases.
+
+    Prints a table of cases, and each law that is broken. The exit code is 1 where one is.
+    """
+    from rich.table import Table
+
+    reporter: Reporter = ctx.obj
+    found = _find(plugin)
+    table = Table(title=f"densekit check {plugin}")
+    for heading in ("group", "case"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("laws", "broken", "seconds"):
+        table.add_column(heading, justify="right")
+    broken: list[str] = []
+    for group, case in _cases(found):
+        start = time.perf_counter()
+        n_laws, complaints = _run(case, reporter)
+        seconds = f"{time.perf_counter() - start:.1f}"
+        table.add_row(group, str(case), str(n_laws), str(len(complaints)), seconds)
+        broken += complaints
+    reporter.table(table)
+    for complaint in broken:
+        typer.echo(complaint)
+    if broken:
+        reporter.error(f"densekit check: {plugin} breaks {len(broken)} laws")
+        raise typer.Exit(1)
+    reporter.say(f"{plugin} keeps every law")
+
+
+def _find(plugin: str) -> list[registry.Plugin]:
+    """What a word means: everything of a distribution, or what has the name."""
+    known = registry.plugins()
+    by_distribution = [p for p in known if p.distribution == plugin]
+    found = by_distribution or [
+        p for p in known if plugin in (p.name, p.qualified_name, f"{p.group}:{p.name}")
+    ]
+    if not found:
+        distributions = ", ".join(sorted({p.distribution for p in known}))
+        raise UnknownNameError(
+            f"There is no plugin and no distribution with plugins named {plugin!r}; the "
+            f"distributions are {distributions}, and `densekit plugins` lists the names."
+        )
+    return found
+
+
+def _cases(plugins: list[registry.Plugin]) -> list[tuple[str, Case]]:
+    """Cases of each class once, though it may have several names."""
+    owners: dict[Any, str] = {}
+    for plugin in plugins:
+        target = registry.load(plugin.group, plugin.qualified_name)
+        owners.setdefault(registry.owner(target), plugin.group)
+    return [(group, case) for owner, group in owners.items() for case in owner.example_cases()]
+
+
+def _run(case: Case, reporter: Reporter) -> tuple[int, list[str]]:
+    """Run all checks on a case; how many there are, and what the broken ones say."""
+    from densekit.testing import checks_for
+
+    checks, complaints = checks_for(case), []
+    for law in checks:
+        try:
+            law(case)
+        except Exception as error:  # a plugin may fail in any way
+            if reporter.is_debug:
+                raise
+            text = " ".join(str(error).split())
+            complaints.append(f"{case}: {law.__name__}: {type(error).__name__}: {text}")
+    return len(checks), complaints

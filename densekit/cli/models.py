@@ -1,0 +1,28 @@
+"""Models in files, and what to call their scores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+
+def load(path: Path) -> Any:
+    """Read a fitted estimator from a file.
+
+    Raises
+    ------
+    ModelFileError
+        A ValueError: the file is none of densekit's, or damaged.
+    """
+    import densekit
+
+    model: Any = densekit.load(path)
+    return model
+
+
+def score_name(model: Any) -> str:
+    """What a model's scores are: log-densities, log-masses of discrete data, or others."""
+    density = getattr(model, "density_", None)
+    if density is None:
+        return "score"
+    return "log_mass" if density.support == "discrete" else "log_density"

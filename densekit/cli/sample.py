@@ -1,0 +1,85 @@
+"""``densekit sample``: new rows from a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from densekit.cli.app import command
+from densekit.cli.arguments import Model
+from densekit.cli.reporter import Reporter
+
+MAX_ROWS_AT_ONCE = 100_000
+
+
+@command(
+    "densekit sample model.densekit -n 1000 --out new_rows.csv --seed 0",
+    "densekit sample conditional.densekit -n 5 --given a",
+)
+def sample(
+    ctx: typer.Context,
+    model: Model,
+    n_samples: Annotated[int, typer.Option("-n", "--n-samples", min=1, help="How many.")] = 1000,
+    out: Annotated[
+        Path,
+        typer.Option(help="CSV, Parquet, Feather or .npy; - is CSV on standard output."),
+    ] = Path("-"),
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="The same rows each time; without it, new ones.")
+    ] = None,
+    given: Annotated[
+        str | None,
+        typer.Option(
+            metavar="VALUE",
+            help="Condition of all rows: a label, or numbers as [1.5, 2]. Without it, labels are "
+            "drawn as frequent as in the training data.",
+        ),
+    ] = None,
+) -> None:
+    """Draw new rows from a model, with the columns that it was fitted on."""
+    from densekit.cli import models
+    from densekit.data.writers import check_output, open_writer
+
+    reporter: Reporter = ctx.obj
+    check_output(out)
+    fitted = models.load(model)
+    y = None if given is None else _condition(fitted, given)
+    with open_writer(out) as writer, reporter.progress("drawn", n_samples) as advance:
+        for rows in _pieces(fitted, n_samples, seed, y):
+            writer.write(rows)
+            advance(len(rows))
+    if str(out) != "-":
+        reporter.say(f"wrote {n_samples:,} rows to {out}")
+
+
+def _pieces(model: Any, n_samples: int, seed: int | None, y: Any) -> Iterator[Any]:
+    """Rows, so many at a time that memory is bounded; few of them are those of `sample` itself."""
+    import numpy as np
+
+    random_state: Any = seed
+    if seed is not None and n_samples > MAX_ROWS_AT_ONCE:
+        random_state = np.random.RandomState(seed)
+    options = {} if y is None else {"y": y}
+    for start in range(0, n_samples, MAX_ROWS_AT_ONCE):
+        n_rows = min(MAX_ROWS_AT_ONCE, n_samples - start)
+        yield model.sample(n_rows, random_state=random_state, **options)
+
+
+def _condition(model: Any, text: str) -> Any:
+    """The condition that a word on the command line means: a label of the model, or numbers."""
+    import json
+
+    import numpy as np
+
+    classes = getattr(model, "classes_", None)
+    if classes is not None:
+        matches = [label for label in classes if str(label) == text]
+        return matches[0] if matches else text
+    try:
+        numbers = json.loads(text)
+        return np.atleast_2d(np.asarray(numbers, dtype=np.float64))
+    except (ValueError, TypeError):
+        raise typer.BadParameter(f"--given {text!r} is no number and no list of them.") from None

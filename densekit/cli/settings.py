@@ -1,0 +1,84 @@
+"""``--set key=value``: parameters of an estimator, and the estimator that has them."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import difflib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+
+from densekit import registry
+from densekit.errors import ParameterError, UnknownNameError
+
+# Where `--model` looks for a name.
+GROUPS = tuple(group for group in ("estimators", "meta") if group in registry.GROUPS)
+
+
+def parse(settings: Sequence[str] | None) -> dict[str, Any]:
+    """Parse settings: JSON, what Python writes (``(64, 64)``, ``None``), or else plain text."""
+    found: dict[str, Any] = {}
+    for setting in settings or ():
+        key, equals, text = setting.partition("=")
+        if not equals or not key or key in found:
+            fault = "gives a key twice" if key in found else "has no key and value"
+            raise typer.BadParameter(f"--set {setting!r} {fault}; write --set n_layers=8.")
+        found[key] = _value(text)
+    return found
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        pass
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text
+
+
+def build(name: str, settings: dict[str, Any]) -> Any:
+    """Build the estimator of a name, with parameters that it knows and finds good.
+
+    Raises
+    ------
+    UnknownNameError
+        A ValueError: no estimator has the name.
+    ParameterError
+        A ValueError: it has no such parameter, or refuses the value.
+    """
+    estimator = _load(name)()
+    known = estimator.get_params()
+    for key in settings:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise ParameterError(
+                f"{type(estimator).__name__} has no parameter {key!r}; {hint}"
+                f"its parameters are {', '.join(known)}."
+            )
+    estimator.set_params(**settings)
+    if dataclasses.is_dataclass(estimator):
+        from densekit.estimators.parameters import check_parameters
+
+        check_parameters(estimator)
+    return estimator
+
+
+def set_default(estimator: Any, settings: dict[str, Any], key: str, value: Any) -> None:
+    """Set a parameter that the estimator has and the user did not set."""
+    if key in estimator.get_params(deep=False) and key not in settings:
+        estimator.set_params(**{key: value})
+
+
+def _load(name: str) -> Any:
+    for group in GROUPS[1:]:
+        try:
+            return registry.load(group, name)
+        except UnknownNameError:
+            pass
+    return registry.load(GROUPS[0], name)
