@@ -26,7 +26,7 @@ class MaskedLinear(nn.Linear):
         # A unit that sees few inputs starts with larger weights, as if its layer were that narrow.
         with torch.no_grad():
             fan_in = self.mask.sum(1, keepdim=True).clamp_min(1)
-            self.weight.mul_((mask.shape[1] / fan_in).sqrt())
+            self.weight.mul_(self.mask * (mask.shape[1] / fan_in).sqrt())
 
     def weight_and_bias(self) -> tuple[Tensor, Tensor]:
         """The masked weight, and the bias as a column for products with features in rows."""
