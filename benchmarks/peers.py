@@ -140,6 +140,11 @@ def _adam(flow: Any, score: Callable[[torch.Tensor], torch.Tensor]) -> Callable[
     return step
 
 
+def _contender(flow: Any) -> Contender:
+    step = _adam(flow, flow.log_prob)
+    return Contender(flow, flow.log_prob, flow.sample, step, lambda: flow.log_prob)
+
+
 _PEERS: dict[str, Callable[[Architecture, int], Contender]] = {
     "zuko": zuko,
     "nflows": nflows,

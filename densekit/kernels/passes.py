@@ -90,7 +90,7 @@ class LayerPass(Pass):
         biases, of_biases = _values_and_gradients(biases)
         if self._masks is not None:
             torch._foreach_mul_(weights, self._masks)
-        masks = self._masks or [None] * len(weights)
+        masks: Sequence[Tensor | None] = self._masks or [None] * len(weights)
         self._products = [Product(*p) for p in zip(weights, self._of_weights, masks, strict=True)]
         self._biases = [bias.numpy() for bias in biases]
         self._of_biases = [bias.numpy() for bias in of_biases]
@@ -128,12 +128,18 @@ class LayerPass(Pass):
                 of_bias = self._of_biases[i - 1]
                 differentiate_bound(self._values[i].numpy(), gradient.numpy(), of_bias)
             elif needs_rows:
-                kept = self._layer.kept
-                n_kept = len(of_rows[kept]) if isinstance(kept, slice) else len(kept)
-                of_rows[kept] += self._products[0].backward(gradient)[:n_kept]
+                self._add_to_kept(of_rows, self._products[0].backward(gradient))
         if self._masks is not None:
             torch._foreach_mul_(self._of_weights, self._masks)
         return of_rows
+
+    def _add_to_kept(self, of_rows: Tensor, of_inputs: Tensor) -> None:
+        kept = self._layer.kept
+        if isinstance(kept, slice):
+            of_kept = of_rows[kept]
+            of_kept.add_(of_inputs[: len(of_kept)])  # behind them is the context
+        else:
+            of_rows.index_add_(0, kept, of_inputs[: len(kept)])
 
 
 class ColumnPass(Pass):
