@@ -15,6 +15,7 @@ from densekit.kernels.rows import map_rows
 from densekit.kernels.solve import solve
 from densekit.kernels.spline import spline
 from densekit.kernels.switch import is_usable, plain
+from densekit.kernels.unsolve import Solver, solve_with_gradient
 
 __all__ = [
     "ColumnPass",
@@ -22,6 +23,7 @@ __all__ = [
     "LayerPass",
     "MapKernel",
     "Pass",
+    "Solver",
     "affine",
     "is_learned",
     "is_usable",
@@ -32,6 +34,7 @@ __all__ = [
     "plain",
     "product",
     "solve",
+    "solve_with_gradient",
     "spline",
     "step_adam",
     "unmap_layer",

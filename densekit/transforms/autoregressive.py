@@ -73,8 +73,10 @@ class Autoregressive(Transform):
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         kernel = self.elementwise.kernel
-        is_fast = kernel and not torch.is_grad_enabled() and len(self.network.hidden)
-        if kernel and is_fast and kernels.is_usable(z, self.network.output.weight):
+        is_fast = len(self.network.hidden) and kernels.is_usable(z, self.network.output.weight)
+        if kernel and is_fast:
+            if torch.is_grad_enabled():
+                return self.network.solve_map_with_gradient(kernel, z, self._flat(context))
             x, slopes = self.network.solve_map(kernel, z, self._flat(context))
             return x, slopes.sum(1)
         log_slopes = []
