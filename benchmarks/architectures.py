@@ -51,10 +51,14 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Fitted:
-    """A fitted density: how it scores rows, and when its best weights were found, if it says so."""
+    """A fitted density: how it scores rows, and when its best weights were found, if it says so.
+
+    `seconds_elsewhere` are those of another process, which the clock of this one does not see.
+    """
 
     score: Callable[[Array], Array]
     seconds_to_best: float | None = None
+    seconds_elsewhere: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ couplings; MAF: 5 layers; splines: 5 layers of 8 bins; two hidden layers of 128 
 untrained but for the training steps that are timed, float32. The limit is the bare matrix products
 of the conditioners (`torch.mm` into preallocated outputs; of the forward pass, and for a training
 step of both gradients as well), measured in the same run. Cells are the median milliseconds and, in
-brackets, the multiple of the limit with the least and the greatest of the repeats; compare the
+brackets, the multiple of the limit with the least and the greatest of the repeats (seconds of the
+processor with one thread, of the wall with more); compare the
 multiples, since machines differ. densekit can come below one, because its products go through
 oneDNN where that is faster than `torch.mm`. Its training step clips gradients and averages weights,
 as its trainer does; the peers' is Adam as in their guides.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from benchmarks.architectures import (
     forward_limit,
     training_limit,
 )
+from benchmarks.clock import now
 from benchmarks.remote import RemotePeers
 
 Timer = Callable[[int], float]  # mean seconds of something that is done so many times
@@ -97,10 +97,10 @@ def _action(contender: Contender, task: str, batch: int, n_features: int) -> Cal
 
 def _timer(action: Callable[[], object]) -> Timer:
     def seconds(count: int) -> float:
-        start = time.perf_counter()
+        start = now()
         for _ in range(count):
             action()
-        return (time.perf_counter() - start) / count
+        return (now() - start) / count
 
     return seconds
 
