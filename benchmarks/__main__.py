@@ -66,9 +66,11 @@ def run_stability(
 ) -> None:
     """Default fits that diverge, and held-out scores that are not finite, over many tables."""
     torch.set_num_threads(1)
-    result = stability.measure(seeds, max_rows)
-    out.write_text(json.dumps(result, indent=1))
-    print(report.stability_page(result))
+    result = None
+    for result in stability.measure(seeds, max_rows):
+        out.write_text(json.dumps(result))
+    if result:
+        print(report.stability_page(result))
 
 
 @app.command("paper")

@@ -109,8 +109,8 @@ def stability_page(result: dict[str, Any]) -> str:
         (
             f"Measured by `python -m benchmarks stability --seeds {result['seeds']} --max-rows "
             f"{result['max_rows']}`: default fits to {len(tables)} tables, {result['seeds']} seeds "
-            "each, and their held-out scores. A rollback is a return to the best weights after "
-            "a loss that is not finite.\n"
+            "each, and their held-out scores; estimators of images alone are left out. A rollback "
+            "is a return to the best weights after a loss that is not finite.\n"
         ),
         "| estimator | fits | diverged | scores | not finite | rollbacks | seconds a fit |",
         "| --- | --- | --- | --- | --- | --- | --- |",
