@@ -9,7 +9,7 @@ from typing import Annotated
 import torch
 import typer
 
-from benchmarks import paper, quality, report, speed, stability
+from benchmarks import paper, peers, quality, report, speed, stability
 
 JaxPython = Annotated[
     Path | None,
@@ -29,12 +29,19 @@ def run_speed(
     repeats: Annotated[int, typer.Option(min=1, help="Interleaved repeats of each cell.")] = 5,
     threads: Annotated[list[int] | None, typer.Option(help="Threads of torch: 1 and 2.")] = None,
     dimensions: Annotated[list[int] | None, typer.Option(help="Columns: 6, 43 and 63.")] = None,
+    beside_peers: Annotated[
+        bool, typer.Option(help="Whether to time the peers; some take minutes to sample.")
+    ] = True,
     jax_python: JaxPython = None,
     out: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("speed.json"),
 ) -> None:
     """Scoring, sampling and training steps: ms, and multiples of the bare matrix products."""
     result = speed.measure(
-        tuple(dimensions or (6, 43, 63)), tuple(threads or (1, 2)), repeats, jax_python
+        tuple(dimensions or (6, 43, 63)),
+        tuple(threads or (1, 2)),
+        repeats,
+        jax_python,
+        peers.available() if beside_peers else {},
     )
     out.write_text(json.dumps(result, indent=1))
     print(report.speed_page(result))

@@ -39,7 +39,7 @@ def speed_page(result: dict[str, Any]) -> str:
         _SPEED,
         f"Measured by `{_command(result)}`, torch {result['torch']}, {result['machine']}.",
     ]
-    if result["skipped"]:
+    if result["skipped"] and result.get("beside_peers", True):
         lines.append(f"Not installed and so skipped: {', '.join(result['skipped'])}.")
     cells = result["cells"]
     for task, threads in dict.fromkeys((cell["task"], cell["threads"]) for cell in cells):
@@ -55,6 +55,8 @@ def _command(result: dict[str, Any]) -> str:
     words = [f"python -m benchmarks speed --repeats {result['repeats']}"]
     for option, key in (("--threads", "threads"), ("--dimensions", "n_features")):
         words += [f"{option} {value}" for value in sorted({c[key] for c in result["cells"]})]
+    if not result.get("beside_peers", True):
+        words.append("--no-beside-peers")
     return " ".join(words)
 
 

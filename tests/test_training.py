@@ -116,7 +116,7 @@ def test_a_flow_without_parameters_is_not_trained():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_threads_change_scores_by_rounding_at_most(dtype):
+def test_a_seed_gives_the_same_scores_but_for_rounding_of_threads(dtype):
     X = np.random.default_rng(0).normal(size=(3000, 8))
 
     def scores(n_threads):
@@ -128,6 +128,7 @@ def test_threads_change_scores_by_rounding_at_most(dtype):
             torch.set_num_threads(1)
 
     alone, together, again = scores(1), scores(2), scores(2)
+    assert np.array_equal(scores(1), alone)
     np.testing.assert_allclose(together, alone, rtol=0, atol=1e-5)
     np.testing.assert_allclose(again, together, rtol=0, atol=1e-5)
 
