@@ -9,7 +9,17 @@ from typing import Annotated
 import torch
 import typer
 
-from benchmarks import anomaly, images, paper, pixelcnn, quality, report, speed, stability
+from benchmarks import (
+    anomaly,
+    images,
+    paper,
+    peers,
+    pixelcnn,
+    quality,
+    report,
+    speed,
+    stability,
+)
 
 JaxPython = Annotated[
     Path | None,
@@ -29,12 +39,19 @@ def run_speed(
     repeats: Annotated[int, typer.Option(min=1, help="Interleaved repeats of each cell.")] = 5,
     threads: Annotated[list[int] | None, typer.Option(help="Threads of torch: 1 and 2.")] = None,
     dimensions: Annotated[list[int] | None, typer.Option(help="Columns: 6, 43 and 63.")] = None,
+    beside_peers: Annotated[
+        bool, typer.Option(help="Whether to time the peers; some take minutes to sample.")
+    ] = True,
     jax_python: JaxPython = None,
     out: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("speed.json"),
 ) -> None:
     """Scoring, sampling and training steps: ms, and multiples of the bare matrix products."""
     result = speed.measure(
-        tuple(dimensions or (6, 43, 63)), tuple(threads or (1, 2)), repeats, jax_python
+        tuple(dimensions or (6, 43, 63)),
+        tuple(threads or (1, 2)),
+        repeats,
+        jax_python,
+        peers.available() if beside_peers else {},
     )
     out.write_text(json.dumps(result, indent=1))
     print(report.speed_page(result))
@@ -66,9 +83,11 @@ def run_stability(
 ) -> None:
     """Default fits that diverge, and held-out scores that are not finite, over many tables."""
     torch.set_num_threads(1)
-    result = stability.measure(seeds, max_rows)
-    out.write_text(json.dumps(result, indent=1))
-    print(report.stability_page(result))
+    result = None
+    for result in stability.measure(seeds, max_rows):
+        out.write_text(json.dumps(result))
+    if result:
+        print(report.stability_page(result))
 
 
 @app.command("paper")

@@ -14,8 +14,7 @@ from torch import Tensor
 
 from densekit.densities import Flow, Normal
 from densekit.elementwise import Affine, Spline
-from densekit.training.trainer import MAX_GRADIENT_NORM, Trainer
-from densekit.training.weights import Weights
+from densekit.training import Learner, Trainer
 from densekit.transforms import Autoregressive, Chain, Coupling, Transform
 
 HIDDEN = (128, 128)
@@ -52,15 +51,19 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Fitted:
-    """A fitted density: how it scores rows, and when its best weights were found, if it says so."""
+    """A fitted density: how it scores rows, and when its best weights were found, if it says so.
+
+    `seconds_elsewhere` are those of another process, which the clock of this one does not see.
+    """
 
     score: Callable[[Array], Array]
     seconds_to_best: float | None = None
+    seconds_elsewhere: float = 0.0
 
 
 @dataclass(frozen=True)
 class Contender:
-    """One library's flow: how to score, to sample, and to end a training step.
+    """One library's flow: how to score, to sample, and to take a training step.
 
     `prepare_few` gives the fastest way to score few rows with the present weights.
     """
@@ -68,14 +71,8 @@ class Contender:
     flow: Any
     score: Callable[[Tensor], Tensor]
     sample: Callable[[int], object]
-    after_backward: Callable[[Tensor], None]
+    train_step: Callable[[Tensor], None]
     prepare_few: Callable[[], Callable[[Tensor], object]]
-
-    def train_step(self, x: Tensor) -> None:
-        """One step of maximum likelihood."""
-        loss = -self.score(x).mean()
-        loss.backward()
-        self.after_backward(loss)
 
 
 def densekit(architecture: Architecture, n_features: int) -> Contender:
@@ -91,24 +88,16 @@ def densekit(architecture: Architecture, n_features: int) -> Contender:
             mask = ("first", "last")[i % 2]
             layers.append(Coupling((n_features,), mask=mask, **options))
     flow = Flow(Chain(layers), Normal((n_features,)))
-    weights = Weights(flow.parameters())
-    optimiser = torch.optim.Adam([weights.vector], lr=1e-3, fused=True)
-    average = weights.copy()
-
-    def after_backward(loss: Tensor) -> None:
-        loss.item()
-        norm = weights.gradient.norm().item()
-        if norm > MAX_GRADIENT_NORM:
-            weights.gradient.mul_(MAX_GRADIENT_NORM / norm)
-        optimiser.step()
-        weights.gradient.zero_()
-        average.lerp_(weights.vector, 1 - Trainer.average_decay)
+    learner = Learner(flow, 1e-3, Trainer.average_decay)
 
     def prepare_few() -> Callable[[Tensor], object]:
         score = flow.fold()
         return lambda x: torch.from_numpy(score(x.numpy()))
 
-    return Contender(flow, flow.log_prob, flow.sample, after_backward, prepare_few)
+    def train_step(x: Tensor) -> None:
+        learner.step(x, None, x.new_ones(len(x)))
+
+    return Contender(flow, flow.log_prob, flow.sample, train_step, prepare_few)
 
 
 def forward_limit(architecture: Architecture, n_features: int, batch: int) -> Callable[[], None]:

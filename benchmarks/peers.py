@@ -27,7 +27,7 @@ def zuko(architecture: Architecture, n_features: int) -> Contender:
     def score(x: torch.Tensor) -> torch.Tensor:
         return flow().log_prob(x)
 
-    return Contender(flow, score, lambda n: flow().sample((n,)), _adam(flow), lambda: score)
+    return Contender(flow, score, lambda n: flow().sample((n,)), _adam(flow, score), lambda: score)
 
 
 def nflows(architecture: Architecture, n_features: int) -> Contender:
@@ -40,7 +40,9 @@ def nflows(architecture: Architecture, n_features: int) -> Contender:
         _nflows_layer(architecture, n_features, i, transforms) for i in range(architecture.n_layers)
     ]
     flow = Flow(transforms.CompositeTransform(layers), StandardNormal([n_features]))
-    return Contender(flow, flow.log_prob, flow.sample, _adam(flow), lambda: flow.log_prob)
+    return Contender(
+        flow, flow.log_prob, flow.sample, _adam(flow, flow.log_prob), lambda: flow.log_prob
+    )
 
 
 def _nflows_layer(architecture: Architecture, n_features: int, i: int, transforms: Any) -> Any:
@@ -99,7 +101,9 @@ def normflows(architecture: Architecture, n_features: int) -> Contender:
             layers.append(nf.flows.AffineCouplingBlock(network))
         layers.append(nf.flows.Permute(n_features, mode="swap"))
     flow = nf.NormalizingFlow(nf.distributions.DiagGaussian(n_features, trainable=False), layers)
-    return Contender(flow, flow.log_prob, flow.sample, _adam(flow), lambda: flow.log_prob)
+    return Contender(
+        flow, flow.log_prob, flow.sample, _adam(flow, flow.log_prob), lambda: flow.log_prob
+    )
 
 
 def torchflows(architecture: Architecture, n_features: int) -> Contender:
@@ -118,18 +122,27 @@ def torchflows(architecture: Architecture, n_features: int) -> Contender:
     if architecture.is_spline:
         options["transformer_kwargs"] = {"n_bins": N_BINS}
     flow = flows.Flow(getattr(architectures, names[architecture.name])((n_features,), **options))
-    return Contender(flow, flow.log_prob, flow.sample, _adam(flow), lambda: flow.log_prob)
+    return Contender(
+        flow, flow.log_prob, flow.sample, _adam(flow, flow.log_prob), lambda: flow.log_prob
+    )
 
 
-def _adam(flow: Any) -> Callable[[Any], None]:
+def _adam(flow: Any, score: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Any], None]:
     """A training step as the peer's users write it."""
     optimiser = torch.optim.Adam(flow.parameters(), lr=1e-3)
 
-    def after_backward(_: Any) -> None:
+    def step(x: torch.Tensor) -> None:
+        loss = -score(x).mean()
+        loss.backward()
         optimiser.step()
         optimiser.zero_grad()
 
-    return after_backward
+    return step
+
+
+def _contender(flow: Any) -> Contender:
+    step = _adam(flow, flow.log_prob)
+    return Contender(flow, flow.log_prob, flow.sample, step, lambda: flow.log_prob)
 
 
 _PEERS: dict[str, Callable[[Architecture, int], Contender]] = {

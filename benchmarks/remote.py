@@ -28,6 +28,7 @@ class RemotePeers:
     """
 
     def __init__(self, python: Path, threads: int):
+        self._threads = threads
         self._process = subprocess.Popen(
             [str(python), str(_WORKER), str(threads)],
             stdin=subprocess.PIPE,
@@ -73,7 +74,9 @@ class RemotePeers:
             scores: Array = np.load(out)
             return scores
 
-        return Fitted(score, reply["seconds_to_best"])
+        return Fitted(
+            score, reply["seconds_to_best"], reply["seconds"] if self._threads == 1 else 0
+        )
 
     def _ask(self, **request: Any) -> Any:
         print(json.dumps(request), file=self._process.stdin, flush=True)

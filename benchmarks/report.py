@@ -12,7 +12,8 @@ couplings; MAF: 5 layers; splines: 5 layers of 8 bins; two hidden layers of 128 
 untrained but for the training steps that are timed, float32. The limit is the bare matrix products
 of the conditioners (`torch.mm` into preallocated outputs; of the forward pass, and for a training
 step of both gradients as well), measured in the same run. Cells are the median milliseconds and, in
-brackets, the multiple of the limit with the least and the greatest of the repeats; compare the
+brackets, the multiple of the limit with the least and the greatest of the repeats (seconds of the
+processor with one thread, of the wall with more); compare the
 multiples, since machines differ. densekit can come below one, because its products go through
 oneDNN where that is faster than `torch.mm`. Its training step clips gradients and averages weights,
 as its trainer does; the peers' is Adam as in their guides.
@@ -39,7 +40,7 @@ def speed_page(result: dict[str, Any]) -> str:
         _SPEED,
         f"Measured by `{_command(result)}`, torch {result['torch']}, {result['machine']}.",
     ]
-    if result["skipped"]:
+    if result["skipped"] and result.get("beside_peers", True):
         lines.append(f"Not installed and so skipped: {', '.join(result['skipped'])}.")
     cells = result["cells"]
     for task, threads in dict.fromkeys((cell["task"], cell["threads"]) for cell in cells):
@@ -55,6 +56,8 @@ def _command(result: dict[str, Any]) -> str:
     words = [f"python -m benchmarks speed --repeats {result['repeats']}"]
     for option, key in (("--threads", "threads"), ("--dimensions", "n_features")):
         words += [f"{option} {value}" for value in sorted({c[key] for c in result["cells"]})]
+    if not result.get("beside_peers", True):
+        words.append("--no-beside-peers")
     return " ".join(words)
 
 
@@ -109,8 +112,8 @@ def stability_page(result: dict[str, Any]) -> str:
         (
             f"Measured by `python -m benchmarks stability --seeds {result['seeds']} --max-rows "
             f"{result['max_rows']}`: default fits to {len(tables)} tables, {result['seeds']} seeds "
-            "each, and their held-out scores. A rollback is a return to the best weights after "
-            "a loss that is not finite.\n"
+            "each, and their held-out scores; estimators of images alone are left out. A rollback "
+            "is a return to the best weights after a loss that is not finite.\n"
         ),
         "| estimator | fits | diverged | scores | not finite | rollbacks | seconds a fit |",
         "| --- | --- | --- | --- | --- | --- | --- |",

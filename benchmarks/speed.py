@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,8 +18,10 @@ from benchmarks.architectures import (
     forward_limit,
     training_limit,
 )
+from benchmarks.clock import now
 from benchmarks.remote import RemotePeers
 
+Builder = Callable[[Architecture, int], Contender]
 Timer = Callable[[int], float]  # mean seconds of something that is done so many times
 LEAST_SECONDS = 0.02  # what takes less is repeated within a measurement
 TASKS = {
@@ -33,7 +34,11 @@ TASKS = {
 
 
 def measure(
-    dimensions: tuple[int, ...], threads: tuple[int, ...], repeats: int, jax_python: Path | None
+    dimensions: tuple[int, ...],
+    threads: tuple[int, ...],
+    repeats: int,
+    jax_python: Path | None,
+    builders: dict[str, Builder],
 ) -> dict[str, object]:
     """Time every cell; the contenders take turns within a repeat."""
     cells = []
@@ -44,7 +49,7 @@ def measure(
         names = remote.names if remote else []
         for architecture in ARCHITECTURES:
             for n_features in dimensions:
-                for title, timers in _timers(architecture, n_features, remote).items():
+                for title, timers in _timers(architecture, n_features, remote, builders).items():
                     cells.append(
                         {
                             "task": title,
@@ -60,17 +65,21 @@ def measure(
         "repeats": repeats,
         "torch": torch.__version__,
         "machine": platform.machine(),
+        "beside_peers": bool(builders),
         "skipped": [*peers.missing(), *({"flowjax", "pzflow"} - set(names))],
         "cells": cells,
     }
 
 
 def _timers(
-    architecture: Architecture, n_features: int, remote: RemotePeers | None
+    architecture: Architecture,
+    n_features: int,
+    remote: RemotePeers | None,
+    builders: dict[str, Builder],
 ) -> dict[str, dict[str, Timer]]:
     """For each task how each contender is timed, the limit first."""
     contenders = {"densekit": densekit(architecture, n_features)}
-    for name, build in peers.available().items():
+    for name, build in builders.items():
         contenders[name] = build(architecture, n_features)
     timers: dict[str, dict[str, Timer]] = {}
     for title, (task, batch) in TASKS.items():
@@ -97,10 +106,10 @@ def _action(contender: Contender, task: str, batch: int, n_features: int) -> Cal
 
 def _timer(action: Callable[[], object]) -> Timer:
     def seconds(count: int) -> float:
-        start = time.perf_counter()
+        start = now()
         for _ in range(count):
             action()
-        return (time.perf_counter() - start) / count
+        return (now() - start) / count
 
     return seconds
 

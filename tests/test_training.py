@@ -6,8 +6,12 @@ import torch
 from torch import nn
 
 from densekit import FlowEstimator, MADEEstimator, MAFEstimator, NSFEstimator
+from densekit.densities import Flow, Normal
 from densekit.errors import DivergenceError, InterruptedFitWarning
-from densekit.transforms import Coupling, Transform
+from densekit.training import Learner
+from densekit.training.learner import PlainUpdate, _CompiledUpdate
+from densekit.training.weights import Weights
+from densekit.transforms import Autoregressive, Coupling, Transform
 
 X = np.random.default_rng(0).normal(size=(400, 2)) @ [[1.0, 0.5], [0.0, 1.0]]
 
@@ -112,7 +116,7 @@ def test_a_flow_without_parameters_is_not_trained():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_threads_change_scores_by_rounding_at_most(dtype):
+def test_a_seed_gives_the_same_scores_but_for_rounding_of_threads(dtype):
     X = np.random.default_rng(0).normal(size=(3000, 8))
 
     def scores(n_threads):
@@ -124,6 +128,7 @@ def test_threads_change_scores_by_rounding_at_most(dtype):
             torch.set_num_threads(1)
 
     alone, together, again = scores(1), scores(2), scores(2)
+    assert np.array_equal(scores(1), alone)
     np.testing.assert_allclose(together, alone, rtol=0, atol=1e-5)
     np.testing.assert_allclose(again, together, rtol=0, atol=1e-5)
 
@@ -161,3 +166,40 @@ def test_a_run_that_diverges_leaves_the_other():
 def test_seconds_go_on_from_run_to_run():
     est = MAFEstimator(max_epochs=3, random_state=0).fit(X)
     assert np.all(np.diff(est.history_.seconds) > 0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_compiled_update_is_that_of_torch(dtype):
+    runs = []
+    for kind in (_CompiledUpdate, PlainUpdate):
+        torch.manual_seed(0)
+        weights = Weights([nn.Parameter(torch.randn(7, 5, dtype=dtype)) for _ in range(2)])
+        average = weights.copy()
+        update = kind(weights, average)
+        for n_steps in range(1, 8):
+            weights.gradient.copy_(torch.randn_like(weights.gradient) * 10.0 ** (n_steps - 4))
+            norm = update.norm()
+            update.step(n_steps, 0.01, min(1.0, 5 / norm), 10 / (10 + n_steps))
+        runs.append((weights.vector, average, torch.tensor(norm)))
+    for compiled, plain in zip(*runs, strict=True):
+        torch.testing.assert_close(compiled, plain.to(compiled.dtype), rtol=1e-5, atol=1e-6)
+
+
+def test_what_masks_hide_stays_zero_while_training():
+    layer = Autoregressive((4,), hidden_sizes=(130, 130))
+    with torch.no_grad():
+        for weight in layer.network.weights_and_biases()[0]:
+            weight.add_(1.0)
+    flow = Flow(layer, Normal((4,)))
+    learner = Learner(flow, 0.01, 0.9)
+    x = torch.randn(50, 4)
+    before = flow.log_prob(x).mean().item()
+    for _ in range(20):
+        learner.step(x, None, torch.ones(50))
+    assert flow.log_prob(x).mean().item() > before
+    network = layer.network
+    for vector in (learner.weights.copy(), learner.average.clone()):
+        learner.weights.set(vector)
+        for weight, mask in zip(network.weights_and_biases()[0], network.masks(), strict=True):
+            assert not weight[mask == 0].any()
+            assert weight[mask == 1].all()

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 MAX_ROWS_AT_ONCE = 2048
 MAX_IMAGE_VALUES_AT_ONCE = 2**14
 
+GradientPass = Callable[[Tensor, Tensor | None, Tensor], float]
+
 
 class Density(Recorded, nn.Module, ABC):
     """Distribution over rows of shape `event_shape`.
@@ -55,6 +57,8 @@ class Density(Recorded, nn.Module, ABC):
         super().__init_subclass__(**kwargs)
         if "log_prob" in cls.__dict__ and "fold" not in cls.__dict__:
             cls.fold = Density.fold  # type: ignore[method-assign]  # a parent's is of its log_prob
+        if "log_prob" in cls.__dict__ and "gradient_pass" not in cls.__dict__:
+            cls.gradient_pass = Density.gradient_pass  # type: ignore[method-assign]
         guard_shapes(cls, "log_prob", "event_shape", lambda self, x: x.new_empty(0))
 
     @abstractmethod
@@ -82,6 +86,37 @@ class Density(Recorded, nn.Module, ABC):
         """Freeze `log_prob` for few rows: constants folded, no autograd, arrays in and out."""
         twin = copy.deepcopy(self).eval().requires_grad_(False)
         return lambda x: twin.log_prob(torch.from_numpy(x)).numpy()
+
+    def gradient_pass(self) -> GradientPass:
+        """How training takes a step: a function (x, context, weight) of a batch.
+
+        It gives the mean of `log_prob` times weight, and adds the gradient of its negative to the
+        gradients of the parameters, which are to be zero. Parameters and gradients keep their
+        memory as long as it is used. Subclasses may know faster ways than this one, by autograd.
+        """
+
+        def run(x: Tensor, context: Tensor | None, weight: Tensor) -> float:
+            nats = (self.log_prob(x, context) * weight).mean()
+            (-nats).backward()
+            return nats.item()
+
+        return run
+
+    def backward_log_prob(self, rows: Tensor, context: Tensor | None) -> tuple[Tensor, Any]:
+        """Log-density of rows (n_features, batch), and how a gradient of it is carried back.
+
+        The second result maps a gradient of shape (batch,) to that of the rows, and adds to the
+        gradients of the parameters.
+        """
+        x = rows.T.detach().requires_grad_()
+        log_prob = self.log_prob(x, context)
+
+        def carry_back(of_log_prob: Tensor) -> Tensor:
+            if log_prob.requires_grad:
+                log_prob.backward(of_log_prob)
+            return torch.zeros_like(rows) if x.grad is None else x.grad.T.contiguous()
+
+        return log_prob.detach(), carry_back
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """The same as `log_prob`."""

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from densekit.densities.base import Array, Density
+from densekit.densities.base import Array, Density, GradientPass
 from densekit.errors import ShapeError
+from densekit.kernels import Pass, is_usable
 from densekit.transforms.base import Transform
 
 if TYPE_CHECKING:
@@ -48,6 +49,12 @@ class Flow(Density):
     def _log_prob(self, x: Tensor, context: Tensor | None) -> Tensor:
         z, log_det = self.transform(x, context)
         return self.base.log_prob(z, context) + log_det
+
+    def gradient_pass(self) -> GradientPass:
+        shapes = self.event_shape, self.base.event_shape
+        if any(len(shape) != 1 for shape in shapes) or not is_usable(*self.parameters()):
+            return super().gradient_pass()
+        return _GradientPass(self.transform.passes(), self.base)
 
     def fit_statistics(self, x: Tensor) -> None:
         self.transform.fit_statistics(x)
@@ -97,3 +104,22 @@ class Flow(Density):
                 lambda: cls(Autoregressive((1,), context_shape=(2,)), Normal((1,))),
             ),
         ]
+
+
+class _GradientPass:
+    """A flow's step of training: through all passes, features first, and back."""
+
+    def __init__(self, passes: list[Pass], base: Density):
+        self._passes, self._base = passes, base
+
+    def __call__(self, x: Tensor, context: Tensor | None, weight: Tensor) -> float:
+        rows = x.T.clone(memory_format=torch.contiguous_format)
+        log_det = rows.new_zeros(len(x))
+        for part in self._passes:
+            rows = part.forward(rows, context, log_det)
+        log_prob, carry_back = self._base.backward_log_prob(rows, context)
+        of_log_prob = weight / -len(x)
+        of_rows = carry_back(of_log_prob)
+        for i, part in reversed(list(enumerate(self._passes))):
+            of_rows = part.backward(of_rows, of_log_prob, i > 0)
+        return -torch.dot(log_prob + log_det, of_log_prob).item()

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,10 @@ class Normal(Density):
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         return -(0.5 * x.square() + _LOG_SQRT_2PI).flatten(1).sum(1)
+
+    def backward_log_prob(self, rows: Tensor, context: Tensor | None) -> tuple[Tensor, Any]:
+        log_prob = -0.5 * torch.linalg.vecdot(rows, rows, dim=0) - len(rows) * _LOG_SQRT_2PI
+        return log_prob, lambda of_log_prob: rows * -of_log_prob
 
     def fold(self) -> Callable[[Array], Array]:
         constant = math.prod(self.event_shape) * _LOG_SQRT_2PI

@@ -12,7 +12,9 @@ from densekit.kernels.numbers import exp
 
 def affine(max_log_scale: float) -> MapKernel:
     """The kernel for one bound of the log-scale."""
-    return MapKernel(map_affine, _backward, invert_affine, (max_log_scale, 1.0), is_spline=False)
+    return MapKernel(
+        map_affine, differentiate_affine, invert_affine, (max_log_scale, 1.0), is_spline=False
+    )
 
 
 @compiled
@@ -34,7 +36,7 @@ def invert_affine(z: Array, raw: Array, options: Array, x: Array, log_slope: Arr
 
 
 @compiled
-def _backward(
+def differentiate_affine(
     x: Array,
     raw: Array,
     options: Array,

@@ -70,7 +70,7 @@ def run_layers(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -
     for i, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
         outputs = product(weight, values[-1])
         if i < len(weights) - 1:
-            _add_and_bound(outputs.numpy(), bias.detach().numpy())
+            add_and_bound(outputs.numpy(), bias.detach().numpy())
         else:
             outputs.add_(bias[:, None])
         values.append(outputs)
@@ -101,14 +101,14 @@ def differentiate_layers(
         if i > 0:
             gradient = product(weights[i].T, gradient)
             of_biases.append(gradient.new_empty(len(gradient)))
-            _differentiate_bound(inputs[i].numpy(), gradient.numpy(), of_biases[-1].numpy())
+            differentiate_bound(inputs[i].numpy(), gradient.numpy(), of_biases[-1].numpy())
         elif needs_x:
             of_x = product(weights[0].T, gradient)
     return of_x, [*reversed(of_weights), *reversed(of_biases)]
 
 
 @compiled
-def _add_and_bound(h: Array, bias: Array) -> None:
+def add_and_bound(h: Array, bias: Array) -> None:
     """Add the bias of each row and apply the hard tanh; a NaN stays."""
     one = h.dtype.type(1)
     for unit in range(len(h)):
@@ -119,7 +119,7 @@ def _add_and_bound(h: Array, bias: Array) -> None:
 
 
 @compiled_sums
-def _differentiate_bound(h: Array, gradient: Array, of_bias: Array) -> None:
+def differentiate_bound(h: Array, gradient: Array, of_bias: Array) -> None:
     """Carry a gradient from behind the hard tanh to before it, and sum it up for the bias.
 
     Between the bounds the slope is one, also as seen from the results h.

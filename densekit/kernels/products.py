@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 MIN_WORK = 2**19  # multiplications from which oneDNN's start-up is paid back
+MIN_TRAINING_WORK = 2**23  # the same where small products follow one another, their inputs cached
 # oneDNN and BLAS add up in the same order where neither splits the sum, so that a row's score is
 # the same beside few rows and beside many. Longer sums always go to oneDNN, thin results to BLAS.
 MAX_SHARED_SUM = 128
@@ -31,6 +32,15 @@ def product(a: Tensor, b: Tensor, is_over_rows: bool = False) -> Tensor:
             result: Tensor = linear(a, b.T, None, "none", [], "")
             return result
     return torch.mm(a, b)
+
+
+def product_in_training(a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
+    """``a @ b`` where rounding may differ from batch to batch, and oneDNN starts up later."""
+    is_worth_it = a.shape[0] * b.numel() >= MIN_TRAINING_WORK
+    if not (is_worth_it and a.dtype == torch.float32 and a.shape[0] >= MIN_ONEDNN_ROWS):
+        return torch.mm(a, b, out=out) if out is not None else torch.mm(a, b)
+    result = product(a, b, is_over_rows=True)
+    return result if out is None else out.copy_(result)
 
 
 @functools.cache

@@ -31,7 +31,7 @@ def spline(bound: float, min_bin: float, min_slope: float, unit_slope: float) ->
     ``softplus(unit_slope) + min_slope`` is one.
     """
     options = bound, min_bin, min_slope, unit_slope, 1.0
-    return MapKernel(map_spline, _backward, invert_spline, options, is_spline=True)
+    return MapKernel(map_spline, differentiate_spline, invert_spline, options, is_spline=True)
 
 
 @compiled
@@ -82,7 +82,7 @@ def invert_spline(z: Array, raw: Array, options: Array, x: Array, log_slope: Arr
 
 
 @compiled
-def _backward(
+def differentiate_spline(
     x: Array,
     raw: Array,
     options: Array,

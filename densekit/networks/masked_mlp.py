@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from densekit.errors import ParameterError
-from densekit.kernels import MapKernel, perceptron, solve
+from densekit.kernels import MapKernel, Solver, perceptron, solve, solve_with_gradient
 
 
 class MaskedLinear(nn.Linear):
@@ -26,7 +26,7 @@ class MaskedLinear(nn.Linear):
         # A unit that sees few inputs starts with larger weights, as if its layer were that narrow.
         with torch.no_grad():
             fan_in = self.mask.sum(1, keepdim=True).clamp_min(1)
-            self.weight.mul_((mask.shape[1] / fan_in).sqrt())
+            self.weight.mul_(self.mask * (mask.shape[1] / fan_in).sqrt())
 
     def weight_and_bias(self) -> tuple[Tensor, Tensor]:
         """The masked weight, and the bias as a column for products with features in rows."""
@@ -159,6 +159,15 @@ class MaskedMLP(nn.Module):
             *(kernel.numbers(z.dtype), x.numpy(), log_slopes.numpy()),
         )
         return x[self.place].T, log_slopes[self.place].T
+
+    def solve_map_with_gradient(
+        self, kernel: MapKernel, z: Tensor, context: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Do the same with gradients; instead of log-slopes give their sums, of shape (n_rows,)."""
+        solver = Solver(kernel, self.order, self.place, self._arrays(), self.masks())
+        given = None if context is None else context.to(z.dtype).T
+        x, log_det = solve_with_gradient(z.T, given, solver, *self.weights_and_biases())
+        return x.T, log_det
 
     def _arrays(self) -> tuple[Any, ...]:
         """The network as `kernels.solve` wants it, with its inputs in order behind the context."""

@@ -7,6 +7,7 @@ import torch
 from densekit.testing import tools
 from densekit.testing.cases import REAL_LINE, TransformCase
 from densekit.testing.module_checks import MODULE_CHECKS
+from densekit.testing.training_checks import check_gradient_pass_is_that_of_autograd
 
 FAR_OUT = 1e3
 
@@ -106,5 +107,6 @@ TRANSFORM_CHECKS = [
     check_log_dets_cancel,
     check_finite_far_out,
     check_statistics_keep_the_bijection,
+    check_gradient_pass_is_that_of_autograd,
     *MODULE_CHECKS,
 ]

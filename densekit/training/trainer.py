@@ -15,18 +15,13 @@ from densekit.data.rows import Rows, in_chunks
 from densekit.densities.base import Density
 from densekit.errors import DivergenceError, InterruptedFitWarning
 from densekit.training.history import History
-from densekit.training.weights import Weights
+from densekit.training.learner import Learner, NonFiniteError
 
-MAX_GRADIENT_NORM = 5.0
 MAX_ROLLBACKS = 5
 ROLLBACK_FACTOR = 0.3  # of the learning rate, at each rollback
 PLATEAU_FACTOR = 0.5  # of noise or learning rate, after a third of the patience without progress
 LEAST_NOISE = 0.01  # what is less becomes none
 BAR_FORMAT = "{desc} {n_fmt}/{total_fmt} |{bar:5}| {remaining} left{postfix}"
-
-
-class _NonFiniteError(Exception):
-    """A loss, a gradient or a score was not finite."""
 
 
 @dataclass
@@ -140,7 +135,8 @@ class _Run:
         self.options, self.density = trainer, density
         self.train, self.validation, self.generator = train, validation, generator
         self.history = History()
-        self._weights = Weights(p for p in density.parameters() if p.requires_grad)
+        self._learner = Learner(density, trainer.learning_rate, trainer.average_decay)
+        self._weights = self._learner.weights
         self._batch_size = _batch_size(trainer.batch_size, len(train))
         self._train_offset = train.offset
         self._validation_offset = 0.0 if validation is None else validation.offset
@@ -149,7 +145,6 @@ class _Run:
         self._since_best = 0
         self._best_score = -math.inf
         self._best_weights = self._weights.copy()
-        self._start_from_here()
 
     def is_done(self) -> bool:
         return (
@@ -165,7 +160,7 @@ class _Run:
                 train_nats = self._pass_over_batches()
                 validation_nats = self._score_validation()
                 break
-            except _NonFiniteError as error:
+            except NonFiniteError as error:
                 self._roll_back(error)
         history = self.history
         history.train_nats.append(train_nats + self._train_offset)
@@ -200,30 +195,18 @@ class _Run:
         )
         total = 0.0
         batches = order.split(self._batch_size)
+        self._learner.learning_rate = self._rate
         for i, index in enumerate(batches):
             if self.options.is_annealed:
                 done = (self.history.n_epochs + i / len(batches)) / self.options.max_epochs
-                self._tell_optimiser(self._rate * (1 - done))
+                self._learner.learning_rate = self._rate * (1 - done)
             total += self._step(index) * len(index)
         return total / len(self.train)
 
     def _step(self, index: Tensor) -> float:
         """Take one gradient step; return the batch's mean nats before it."""
         batch = self.train.take(index)
-        nats = (self.density.log_prob(self._blur(batch.x), batch.context) * batch.weight).mean()
-        gradient = self._weights.gradient.zero_()
-        (-nats).backward()
-        value, norm = nats.item(), gradient.norm().item()
-        if not (math.isfinite(value) and math.isfinite(norm)):
-            raise _NonFiniteError(f"the mean was {value} nats, the gradient's norm {norm}")
-        if norm > MAX_GRADIENT_NORM:
-            gradient.mul_(MAX_GRADIENT_NORM / norm)
-        self._optimiser.step()
-        self._n_steps += 1
-        # The average starts short, so that it does not remember the initial weights.
-        share = max(1 - self.options.average_decay, 10 / (10 + self._n_steps))
-        self._average.lerp_(self._weights.vector, share)
-        return value
+        return self._learner.step(self._blur(batch.x), batch.context, batch.weight)
 
     def _blur(self, x: Tensor) -> Tensor:
         if not self._noise:
@@ -238,7 +221,7 @@ class _Run:
         if self.validation is None:
             return None
         rows, present = self.validation, self._weights.copy()
-        self._weights.set(self._average)
+        self._weights.set(self._learner.average)
         self.density.eval()
         scores = in_chunks(self.density.log_prob, rows.x, rows.context).double()
         self.density.train()
@@ -246,7 +229,7 @@ class _Run:
         weight = rows.weight.double()
         mean = float((scores * weight).sum() / weight.sum())
         if not math.isfinite(mean):
-            raise _NonFiniteError(f"the validation score was {mean}")
+            raise NonFiniteError(f"the validation score was {mean}")
         return mean
 
     def _keep_if_best(self, score: float) -> None:
@@ -258,18 +241,18 @@ class _Run:
                 self._go_finer()
         if score > self._best_score:
             self._best_score = score
-            self._best_weights = self._average.clone()
+            self._best_weights = self._learner.average.clone()
             self.history.best_epoch = self.history.n_epochs
 
     def _go_finer(self) -> None:
         """Take less noise; without noise, smaller steps."""
         if not self._noise:
-            self._set_rate(self._rate * PLATEAU_FACTOR)
+            self._rate *= PLATEAU_FACTOR
         else:
             self._noise *= PLATEAU_FACTOR
             self._noise = self._noise if self._noise >= LEAST_NOISE else 0.0
 
-    def _roll_back(self, error: _NonFiniteError) -> None:
+    def _roll_back(self, error: NonFiniteError) -> None:
         self.history.n_rollbacks += 1
         if self.history.n_rollbacks > MAX_ROLLBACKS:
             raise DivergenceError(
@@ -280,22 +263,7 @@ class _Run:
             )
         self._weights.set(self._best_weights)
         self._rate *= ROLLBACK_FACTOR
-        self._start_from_here()
-
-    def _start_from_here(self) -> None:
-        """Begin optimiser and average anew at the present weights."""
-        self._n_steps = 0
-        self._average = self._weights.copy()
-        if len(self._weights):
-            self._optimiser = torch.optim.Adam([self._weights.vector], lr=self._rate, fused=True)
-
-    def _set_rate(self, rate: float) -> None:
-        self._rate = rate
-        self._tell_optimiser(rate)
-
-    def _tell_optimiser(self, rate: float) -> None:
-        for group in self._optimiser.param_groups:
-            group["lr"] = rate
+        self._learner.restart()
 
 
 def _batch_size(batch_size: int | str, n_rows: int) -> int:

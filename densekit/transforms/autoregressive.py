@@ -73,8 +73,10 @@ class Autoregressive(Transform):
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         kernel = self.elementwise.kernel
-        is_fast = kernel and not torch.is_grad_enabled() and len(self.network.hidden)
-        if kernel and is_fast and kernels.is_usable(z, self.network.output.weight):
+        is_fast = len(self.network.hidden) and kernels.is_usable(z, self.network.output.weight)
+        if kernel and is_fast:
+            if torch.is_grad_enabled():
+                return self.network.solve_map_with_gradient(kernel, z, self._flat(context))
             x, slopes = self.network.solve_map(kernel, z, self._flat(context))
             return x, slopes.sum(1)
         log_slopes = []
@@ -95,6 +97,18 @@ class Autoregressive(Transform):
         weights, biases = network.weights_and_biases()
         masked = [w * mask for w, mask in zip(weights, network.masks(), strict=True)]
         return fold_layer(kernel, features, features, masked, biases)
+
+    def passes(self) -> list[kernels.Pass]:
+        kernel, network = self.elementwise.kernel, self.network
+        weights, biases = network.weights_and_biases()
+        if kernel is None or not kernels.is_usable(*weights):
+            return super().passes()
+        if not kernels.is_learned(*weights, *biases):
+            return super().passes()
+        everything = slice(None)
+        layer = kernels.Layer(kernel, everything, everything, network.masks())
+        features = torch.arange(network.n_features)
+        return [kernels.LayerPass(layer, features, weights, biases)]
 
     def _flat(self, context: Tensor | None) -> Tensor | None:
         if self.context_shape is None or context is None:

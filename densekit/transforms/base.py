@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from densekit import registry
 from densekit.elementwise import Affine, Elementwise, Spline
 from densekit.errors import ContextError, ShapeError
-from densekit.kernels import MapKernel, map_rows
+from densekit.kernels import MapKernel, Pass, map_rows
 from densekit.recorded import Recorded
+from densekit.transforms.passes import AutogradPass
 
 if TYPE_CHECKING:
     from densekit.testing.cases import TransformCase
@@ -60,6 +61,8 @@ class Transform(Recorded, nn.Module, ABC):
         super().__init_subclass__(**kwargs)
         if "forward" in cls.__dict__ and "fold" not in cls.__dict__:
             cls.fold = Transform.fold  # type: ignore[method-assign]  # that of a parent maps otherwise
+        if "forward" in cls.__dict__ and "passes" not in cls.__dict__:
+            cls.passes = Transform.passes  # type: ignore[method-assign]
         guard_shapes(cls, "forward", "event_shape", _no_latents)
         guard_shapes(cls, "inverse", "output_shape", _no_rows)
 
@@ -100,6 +103,14 @@ class Transform(Recorded, nn.Module, ABC):
             return z.numpy(), log_det.numpy()
 
         return run
+
+    def passes(self) -> list[Pass]:
+        """How a batch goes through in training, step by step; subclasses may know fast ways.
+
+        For rows that are vectors. Parameters keep their memory, and their gradients theirs, as long
+        as the passes are used.
+        """
+        return [AutogradPass(self)]
 
     def fit_statistics(self, x: Tensor) -> None:
         """Set what is computed from data and not learned; called once, before training."""

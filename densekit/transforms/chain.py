@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from densekit.errors import ShapeError
+from densekit.kernels import Pass
 from densekit.transforms.base import Array, RowMap, Transform
 
 if TYPE_CHECKING:
@@ -85,6 +86,9 @@ class Chain(Transform):
             return x, total
 
         return run
+
+    def passes(self) -> list[Pass]:
+        return [part for step in self.steps for part in step.passes()]
 
     @torch.no_grad()
     def fit_statistics(self, x: Tensor) -> None:

@@ -84,9 +84,7 @@ class Coupling(Transform):
         self, run: Any, kernel: kernels.MapKernel, x: Tensor, context: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         rows = x.T.contiguous()  # features first, as kernels want them
-        # Features that stand side by side are read without a copy.
-        kept, moved = self._kept or self.kept, self._moved or self.moved
-        layer = kernels.Layer(kernel, kept, moved, masks=None)
+        layer = self._layer(kernel)
         network = self.network.weights_and_biases()
         z, log_det = run(rows, self._flat(context, x.dtype), layer, *network)
         return z.T, log_det
@@ -102,6 +100,19 @@ class Coupling(Transform):
         if kernel is None or not len(network.hidden) or self.context_shape is not None:
             return super().fold()
         return fold_layer(kernel, self.kept, self.moved, *network.weights_and_biases())
+
+    def passes(self) -> list[kernels.Pass]:
+        if not self.network.n_inputs:
+            return super().passes()
+        weights, biases = self.network.weights_and_biases()
+        kernel = self._usable_kernel(weights[0])
+        if kernel is None or not kernels.is_learned(*weights, *biases):
+            return super().passes()
+        return [kernels.LayerPass(self._layer(kernel), self.moved, weights, biases)]
+
+    def _layer(self, kernel: kernels.MapKernel) -> kernels.Layer:
+        # Features that stand side by side are read without a copy.
+        return kernels.Layer(kernel, self._kept or self.kept, self._moved or self.moved, masks=None)
 
     def _params(self, kept: Tensor, context: Tensor | None) -> Tensor:
         given = self._flat(context, kept.dtype)

@@ -1,0 +1,280 @@
+"""Layers that learn from a batch without autograd: forward, and back with all gradients.
+
+Everything has features first in memory, (n_features, batch). What a pass gives is written into
+memory that is there already where that can be: rows and log-determinants into those that came in,
+gradients of weights into theirs. Each pass has a plain twin in autograd.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from densekit.kernels.affine import differentiate_affine, map_affine
+from densekit.kernels.compiled import compiled, compiled_sums
+from densekit.kernels.elementwise import Array
+from densekit.kernels.layer import Layer
+from densekit.kernels.numbers import exp
+from densekit.kernels.perceptron import add_and_bound, differentiate_bound
+from densekit.kernels.spline import differentiate_spline, map_spline
+from densekit.kernels.triangle import Product
+
+
+class Pass(ABC):
+    """A layer's way through a batch and back."""
+
+    @abstractmethod
+    def forward(self, rows: Tensor, context: Tensor | None, log_det: Tensor) -> Tensor:
+        """Map rows and add to their log-determinants.
+
+        Parameters
+        ----------
+        rows : Tensor of shape (n_features, batch)
+            May be overwritten.
+        context : Tensor of shape (batch, n_context), optional
+        log_det : Tensor of shape (batch,)
+            Is added to.
+
+        Returns
+        -------
+        Tensor of shape (n_features, batch)
+        """
+
+    @abstractmethod
+    def backward(self, of_rows: Tensor, of_log_det: Tensor, needs_rows: bool) -> Tensor:
+        """Carry a loss's gradients back from what `forward` gave last, to parameters too.
+
+        Parameters
+        ----------
+        of_rows : Tensor of shape (n_features, batch)
+            May be overwritten.
+        of_log_det : Tensor of shape (batch,)
+            The same for all layers.
+        needs_rows : bool
+            Whether the result is of use.
+
+        Returns
+        -------
+        Tensor of shape (n_features, batch)
+        """
+
+
+def is_learned(*parameters: Tensor) -> bool:
+    """Whether tensors are parameters that a pass can write gradients of."""
+    return all(isinstance(p, torch.nn.Parameter) and p.requires_grad for p in parameters)
+
+
+class LayerPass(Pass):
+    """The pass of what `map_layer` does.
+
+    Parameters
+    ----------
+    layer : Layer
+    moved : Tensor of int
+        The mapped features, whatever the layer holds them as.
+    weights, biases : sequences of Parameter
+        Of the network, from its inputs to its outputs. What masks hide is set to zero for good, and
+        so are its gradients, so that no forward pass needs to multiply by masks.
+    """
+
+    def __init__(
+        self, layer: Layer, moved: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]
+    ):
+        self._layer, self._moved = layer, moved.numpy()
+        self._masks = None if layer.masks is None else list(layer.masks)
+        weights, self._of_weights = _values_and_gradients(weights)
+        biases, of_biases = _values_and_gradients(biases)
+        if self._masks is not None:
+            torch._foreach_mul_(weights, self._masks)
+        masks: Sequence[Tensor | None] = self._masks or [None] * len(weights)
+        self._products = [Product(*p) for p in zip(weights, self._of_weights, masks, strict=True)]
+        self._biases = [bias.numpy() for bias in biases]
+        self._of_biases = [bias.numpy() for bias in of_biases]
+        self._options = layer.kernel.is_spline, layer.kernel.numbers(weights[0].dtype)
+
+    def forward(self, rows: Tensor, context: Tensor | None, log_det: Tensor) -> Tensor:
+        inputs = rows[self._layer.kept]
+        if context is not None:
+            inputs = torch.cat([inputs, context.to(rows.dtype).T])
+        elif isinstance(self._layer.kept, slice):
+            inputs = inputs.clone()  # later layers write into the rows
+        self._values = [inputs]
+        for product, bias in zip(self._products[:-1], self._biases[:-1], strict=True):
+            value = product.forward(self._values[-1])
+            add_and_bound(value.numpy(), bias)
+            self._values.append(value)
+        self._raw = self._products[-1].forward(self._values[-1])
+        self._x = np.empty((len(self._moved), rows.shape[1]), self._biases[0].dtype)
+        _map_features(
+            *(rows.numpy(), self._moved, self._raw.numpy(), self._biases[-1]),
+            *(*self._options, self._x, log_det.numpy()),
+        )
+        return rows
+
+    def backward(self, of_rows: Tensor, of_log_det: Tensor, needs_rows: bool) -> Tensor:
+        gradient = torch.empty_like(self._raw)
+        _differentiate_features(
+            *(of_rows.numpy(), of_log_det.numpy(), self._moved, self._raw.numpy()),
+            *(*self._options, self._x, gradient.numpy(), self._of_biases[-1]),
+        )
+        for i in reversed(range(len(self._products))):
+            self._products[i].differentiate(gradient, self._values[i])
+            if i > 0:
+                gradient = self._products[i].backward(gradient)
+                of_bias = self._of_biases[i - 1]
+                differentiate_bound(self._values[i].numpy(), gradient.numpy(), of_bias)
+            elif needs_rows:
+                self._add_to_kept(of_rows, self._products[0].backward(gradient))
+        if self._masks is not None:
+            torch._foreach_mul_(self._of_weights, self._masks)
+        return of_rows
+
+    def _add_to_kept(self, of_rows: Tensor, of_inputs: Tensor) -> None:
+        kept = self._layer.kept
+        if isinstance(kept, slice):
+            of_kept = of_rows[kept]
+            of_kept.add_(of_inputs[: len(of_kept)])  # behind them is the context
+        else:
+            of_rows.index_add_(0, kept, of_inputs[: len(kept)])
+
+
+class ColumnPass(Pass):
+    """The pass of (x + shift) * exp(log_scale), with parameters of shape (n_features,)."""
+
+    def __init__(self, shift: Tensor, log_scale: Tensor):
+        values, gradients = _values_and_gradients([shift, log_scale])
+        self._parameters = tuple(value.numpy() for value in values)
+        self._gradients = tuple(gradient.numpy() for gradient in gradients)
+
+    def forward(self, rows: Tensor, context: Tensor | None, log_det: Tensor) -> Tensor:
+        self._z = np.empty(rows.shape, self._parameters[0].dtype)
+        _map_columns(rows.numpy(), *self._parameters, self._z, log_det.numpy())
+        return rows
+
+    def backward(self, of_rows: Tensor, of_log_det: Tensor, needs_rows: bool) -> Tensor:
+        _differentiate_columns(
+            of_rows.numpy(), of_log_det.numpy(), self._parameters[1], self._z, *self._gradients
+        )
+        return of_rows
+
+
+def _values_and_gradients(parameters: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    """The memory of parameters and that of their gradients, which start at zero."""
+    for parameter in parameters:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    return [parameter.detach() for parameter in parameters], gradients
+
+
+@compiled
+def _map_features(
+    rows: Array,
+    moved: Array,
+    raw: Array,
+    bias: Array,
+    is_spline: bool,
+    options: Array,
+    x: Array,
+    log_det: Array,
+) -> None:
+    """Add the bias to the parameters, keep the features that move in x, and map them in place."""
+    for k in range(len(raw)):
+        values, offset = raw[k], bias[k]
+        for i in range(len(values)):
+            values[i] += offset
+    for j in range(len(moved)):
+        x[j] = rows[moved[j]]
+    z, log_slope = np.empty_like(x), np.empty_like(x)
+    params = raw.reshape((len(raw) // len(moved), x.size))
+    if is_spline:
+        map_spline(x.reshape(-1), params, options, z.reshape(-1), log_slope.reshape(-1))
+    else:
+        map_affine(x.reshape(-1), params, options, z.reshape(-1), log_slope.reshape(-1))
+    for j in range(len(moved)):
+        rows[moved[j]] = z[j]
+        slopes = log_slope[j]
+        for i in range(len(slopes)):
+            log_det[i] += slopes[i]
+
+
+@compiled
+def _differentiate_features(
+    of_rows: Array,
+    of_log_det: Array,
+    moved: Array,
+    raw: Array,
+    is_spline: bool,
+    options: Array,
+    x: Array,
+    of_raw: Array,
+    of_bias: Array,
+) -> None:
+    """Turn gradients of z into those of x in place, and fill those of the parameters."""
+    of_z, of_log_slope, of_x = np.empty_like(x), np.empty_like(x), np.empty_like(x)
+    for j in range(len(moved)):
+        of_z[j] = of_rows[moved[j]]
+        of_log_slope[j] = of_log_det
+    shape = len(raw) // len(moved), x.size
+    params, of_params = raw.reshape(shape), of_raw.reshape(shape)
+    gradients = of_z.reshape(-1), of_log_slope.reshape(-1), of_x.reshape(-1), of_params
+    if is_spline:
+        differentiate_spline(x.reshape(-1), params, options, *gradients)
+    else:
+        differentiate_affine(x.reshape(-1), params, options, *gradients)
+    for j in range(len(moved)):
+        of_rows[moved[j]] = of_x[j]
+    for k in range(len(of_raw)):
+        of_bias[k] = _sum(of_raw[k])
+
+
+@compiled
+def _map_columns(rows: Array, shift: Array, log_scale: Array, z: Array, log_det: Array) -> None:
+    one = rows.dtype.type(1)
+    total = one - one
+    for j in range(len(rows)):
+        row, scale, offset = rows[j], exp(log_scale[j]), shift[j]
+        total += log_scale[j]
+        for i in range(len(row)):
+            row[i] = (row[i] + offset) * scale
+        z[j] = row
+    for i in range(len(log_det)):
+        log_det[i] += total
+
+
+@compiled
+def _differentiate_columns(
+    of_rows: Array,
+    of_log_det: Array,
+    log_scale: Array,
+    z: Array,
+    of_shift: Array,
+    of_log_scale: Array,
+) -> None:
+    from_log_det = _sum(of_log_det)
+    for j in range(len(of_rows)):
+        row, scale = of_rows[j], exp(log_scale[j])
+        of_log_scale[j] = _sum_of_products(row, z[j]) + from_log_det
+        for i in range(len(row)):
+            row[i] *= scale
+        of_shift[j] = _sum(row)
+
+
+@compiled_sums
+def _sum(values: Array) -> float:
+    total = values[0] - values[0]
+    for i in range(len(values)):
+        total += values[i]
+    return total
+
+
+@compiled_sums
+def _sum_of_products(a: Array, b: Array) -> float:
+    total = a[0] - a[0]
+    for i in range(len(a)):
+        total += a[i] * b[i]
+    return total
