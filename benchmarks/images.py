@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import time
@@ -9,13 +10,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.neural_network import MLPClassifier
 
-from densekit import GlowEstimator, PixelCNNEstimator, RealNVPEstimator
+from densekit import GlowEstimator, PixelCNNEstimator, RealNVPEstimator, load
 from densekit.plots import ImageGrid
 
 Array = NDArray[Any]
@@ -37,7 +37,7 @@ def measure(
     for task in tasks:
         model, X, y, measure_task = TASKS[task](epochs)
         model, cost = _fitted(
-            folder / f"{task}.joblib", model, X[:rows], y if y is None else y[:rows]
+            folder / f"{task}.densekit", model, X[:rows], y if y is None else y[:rows]
         )
         start = time.process_time()
         found = measure_task(model, folder)
@@ -56,9 +56,9 @@ def measure(
 
 def _fitted(path: Path, model: Any, X: Array, y: Array | None) -> tuple[Any, Result]:
     """Fit a model, or take up the one that an earlier run kept."""
+    costs = path.with_suffix(".json")
     if path.exists():
-        kept: tuple[Any, Result] = joblib.load(path)
-        return kept
+        return load(path), json.loads(costs.read_text())
     start, cpu = time.perf_counter(), time.process_time()
     model.fit(X, y)
     history = model.history_
@@ -71,7 +71,8 @@ def _fitted(path: Path, model: Any, X: Array, y: Array | None) -> tuple[Any, Res
         "peak_gigabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
         "curve": list(zip(history.seconds, history.validation_nats, strict=True)),
     }
-    joblib.dump((model, cost), path)
+    costs.write_text(json.dumps(cost))
+    model.save(path)
     return model, cost
 
 
