@@ -72,7 +72,7 @@ class DensityEstimator(StoredDensity, DensityMixin, BaseEstimator, ABC):
 
     support: Any = parameter("real")
     conditional: bool = parameter(False, boolean)
-    max_epochs: int = parameter(500, integer(1))
+    max_epochs: int | str = parameter(500, integer(1))  # images know "auto"
     batch_size: int | str = parameter("auto", either(one_of("auto"), integer(1)))
     learning_rate: float = parameter(2e-3, number(0.0))
     validation_fraction: float = parameter(0.1, number(0.0, 1.0, including_low=True))
@@ -381,9 +381,12 @@ class DensityEstimator(StoredDensity, DensityMixin, BaseEstimator, ABC):
         self.validation_scores_ = history.validation_nats or None
         self.best_validation_score_ = history.best_score
 
+    def _max_epochs(self) -> int:
+        return int(self.max_epochs)
+
     def _trainer(self, noise: float) -> Trainer:
         return Trainer(
-            max_epochs=self.max_epochs,
+            max_epochs=self._max_epochs(),
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
             n_iter_no_change=self.n_iter_no_change,

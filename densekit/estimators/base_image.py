@@ -91,15 +91,17 @@ class ImageEstimator(DensityEstimator, ABC):
             use_low_precision(core, torch.bfloat16)
         return core
 
+    def _max_epochs(self) -> int:
+        if not isinstance(self.max_epochs, str):
+            return self.max_epochs
+        if not isinstance(self._form_, Images):
+            return MAX_EPOCHS
+        n_pixels = self.n_samples_fit_ * math.prod(self._form_.shape[:2])
+        return min(MAX_EPOCHS, max(MIN_EPOCHS, round(PIXELS_TO_SEE / n_pixels)))
+
     def _trainer(self, noise: float) -> Trainer:
         trainer = super()._trainer(noise)
-        is_auto = isinstance(self.max_epochs, str)
-        if not isinstance(self._form_, Images):
-            trainer.max_epochs = MAX_EPOCHS if is_auto else trainer.max_epochs
-        else:
-            n_pixels = self.n_samples_fit_ * math.prod(self._form_.shape[:2])
-            n_epochs = min(MAX_EPOCHS, max(MIN_EPOCHS, round(PIXELS_TO_SEE / n_pixels)))
-            trainer.max_epochs = n_epochs if is_auto else trainer.max_epochs
+        if isinstance(self._form_, Images):
             trainer.average_decay = IMAGE_AVERAGE_DECAY
             trainer.is_annealed = True
             if self.batch_size == "auto":
