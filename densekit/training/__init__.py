@@ -1,7 +1,8 @@
 """The one optimisation loop, and the choice between several runs of it."""
 
+from densekit.training.checkpoint import Checkpoint
 from densekit.training.history import History
 from densekit.training.trainer import Trainer
 from densekit.training.trials import fit_best
 
-__all__ = ["History", "Trainer", "fit_best"]
+__all__ = ["Checkpoint", "History", "Trainer", "fit_best"]

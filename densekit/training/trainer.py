@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 from densekit.data.rows import Rows, in_chunks
 from densekit.densities.base import Density
 from densekit.errors import DivergenceError, InterruptedFitWarning
+from densekit.training.checkpoint import Checkpoint, State, adam_state, set_adam_state
 from densekit.training.history import History
 from densekit.training.weights import Weights
 
@@ -21,6 +22,7 @@ MAX_GRADIENT_NORM = 5.0
 MAX_ROLLBACKS = 5
 ROLLBACK_FACTOR = 0.3  # of the learning rate, at each rollback
 PLATEAU_FACTOR = 0.5  # of noise or learning rate, after a third of the patience without progress
+SECONDS_BETWEEN_CHECKPOINTS = 180.0  # little is lost, and writing costs nothing to speak of
 LEAST_NOISE = 0.01  # what is less becomes none
 BAR_FORMAT = "{desc} {n_fmt}/{total_fmt} |{bar:5}| {remaining} left{postfix}"
 
@@ -54,6 +56,8 @@ class Trainer:
         Per step, of the averaged weights, which are scored and kept.
     is_annealed : bool
         Whether the learning rate falls in a straight line, to zero after `max_epochs`.
+    checkpoint_seconds : float
+        After which the end of an epoch writes the checkpoint.
     verbose : int
         1 shows a progress bar.
     who : str
@@ -73,6 +77,7 @@ class Trainer:
     noise: float = 0.0
     average_decay: float = 0.99
     is_annealed: bool = False
+    checkpoint_seconds: float = SECONDS_BETWEEN_CHECKPOINTS
     verbose: int = 0
     who: str = "Trainer"
 
@@ -83,6 +88,7 @@ class Trainer:
         validation: Rows | None = None,
         *,
         generator: torch.Generator,
+        checkpoint: Checkpoint | None = None,
     ) -> History:
         """Train a density in place.
 
@@ -94,6 +100,8 @@ class Trainer:
             Held-out rows; without them the training rows are monitored.
         generator : torch.Generator
             Draws the order of the batches.
+        checkpoint : Checkpoint, optional
+            Training goes on from its state, if it has one.
 
         Raises
         ------
@@ -102,15 +110,20 @@ class Trainer:
         """
         run = _Run(self, density, train, validation, generator)
         density.train()
+        if checkpoint is not None and (state := checkpoint.take_run()) is not None:
+            run.restore(state)
         try:
             with tqdm(
                 total=self.max_epochs,
+                initial=run.history.n_epochs,
                 desc=self.who,
                 bar_format=BAR_FORMAT,
                 disable=not self.verbose,
             ) as bar:
                 while not run.is_done():
                     run.epoch()
+                    if checkpoint is not None and checkpoint.is_due(self.checkpoint_seconds):
+                        checkpoint.write(run.state())
                     bar.set_postfix_str(run.summary(), refresh=False)
                     bar.update()
         except KeyboardInterrupt:
@@ -175,6 +188,44 @@ class _Run:
         history.seconds.append(time.monotonic() - self._start)
         # Without the offset, so that the units of X cannot sway a comparison by rounding.
         self._keep_if_best(train_nats if validation_nats is None else validation_nats)
+
+    def state(self) -> State:
+        """All that the epochs to come depend on, at the end of one."""
+        plain = {
+            "history": asdict(self.history),
+            "rate": self._rate,
+            "noise": self._noise,
+            "since_best": self._since_best,
+            "best_score": self._best_score,
+            "n_steps": self._n_steps,
+        }
+        tensors = {name: getattr(self, f"_{name}") for name in ("average", "best_weights")}
+        tensors |= {"weights": self._weights.vector, "generator": self.generator.get_state()}
+        tensors |= adam_state(self._optimiser, self._weights.vector)
+        return State(plain, tensors | {f"other.{k}": v for k, v in self._other_state().items()})
+
+    def restore(self, state: State) -> None:
+        """Undo `state`."""
+        plain, tensors = state
+        self.history = History(**plain["history"])
+        self._start -= self.history.seconds[-1]
+        for name in ("noise", "since_best", "best_score", "n_steps"):
+            setattr(self, f"_{name}", plain[name])
+        self._set_rate(plain["rate"])
+        device = self._weights.vector.device
+        self._average, self._best_weights = (
+            tensors[name].to(device) for name in ("average", "best_weights")
+        )
+        self._weights.set(tensors["weights"])
+        self.generator.set_state(tensors["generator"])
+        set_adam_state(self._optimiser, self._weights.vector, tensors)
+        other = {name: tensors[f"other.{name}"] for name in self._other_state()}
+        self.density.load_state_dict(other, strict=False)
+
+    def _other_state(self) -> dict[str, Tensor]:
+        """What the density holds beside its parameters: buffers, and noise of its own."""
+        parameters = {name for name, _ in self.density.named_parameters()}
+        return {k: v for k, v in self.density.state_dict().items() if k not in parameters}
 
     def finish(self) -> None:
         """Restore the best weights; before the first epoch's end the present ones are the best."""
