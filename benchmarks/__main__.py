@@ -17,6 +17,7 @@ from benchmarks import (
     pixelcnn,
     quality,
     report,
+    robustness,
     speed,
     stability,
 )
@@ -151,6 +152,21 @@ def run_anomaly(
         out.write_text(json.dumps(result, indent=1))
     if result:
         print(report.anomaly_page(result))
+
+
+@app.command("robustness")
+def run_robustness(
+    flips: Annotated[int, typer.Option(min=4, help="Flipped bytes over all models.")] = 10_000,
+    saves: Annotated[int, typer.Option(min=1, help="Kills of saving.")] = 200,
+    fits: Annotated[int, typer.Option(min=1, help="Fits of each model, killed twice.")] = 20,
+    seed: Annotated[int, typer.Option(help="Of what is random.")] = 0,
+    out: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("robustness.json"),
+) -> None:
+    """Damaged and hostile model files within a gigabyte; kill -9 of saving and of fitting."""
+    torch.set_num_threads(1)
+    result = robustness.measure(flips, saves, fits, seed)
+    out.write_text(json.dumps(result, indent=1))
+    print(report.robustness_page(result))
 
 
 @app.command("page")

@@ -293,6 +293,39 @@ def _guarantees(cells: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
+def robustness_page(result: dict[str, Any]) -> str:
+    """What came of damaged model files, and of kills in the middle of saving and fitting."""
+    lines = [
+        "## Robustness\n",
+        (
+            "Measured by `python -m benchmarks robustness`, each kind of damage in a process that "
+            "may take one gigabyte of address space more than it has. Errors are densekit's own; "
+            "a foreign one, a crash or executed code would be a fault. Where values of "
+            "a description are replaced under a right checksum, some give a working model.\n"
+        ),
+        "| model | damage | outcomes | executed | slowest, s | memory grown, MB |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for cell in result["damage"]:
+        outcomes = ", ".join(f"{n} {name}" for name, n in sorted(cell["outcomes"].items()))
+        row = [cell["model"], cell["kind"], outcomes, ", ".join(cell.get("executed", [])) or "none"]
+        row += [f"{cell.get('slowest', 0):.2f}", f"{cell.get('grown', 0) / 2**20:.0f}"]
+        lines.append("| " + " | ".join(row) + " |")
+    saves = result["saves"]
+    counts = ", ".join(f"{n} the {name} file" for name, n in sorted(saves["outcomes"].items()))
+    lines.append(
+        f"\n`kill -9` at {saves['kills']} random moments of saving left {counts}; each opened and "
+        "scored bit for bit as before.\n"
+    )
+    for fit in result["fits"]:
+        lines.append(
+            f"{fit['name']}: {fit['fits']} fits were killed {fit['kills']} times at random moments "
+            f"({fit['resumed']} times with a checkpoint to go on from); {fit['same']} ended bit "
+            "equal with the undisturbed fit.\n"
+        )
+    return "\n".join(lines)
+
+
 PAGES = {
     "anomaly": anomaly_page,
     "speed": speed_page,
@@ -301,4 +334,5 @@ PAGES = {
     "stability": stability_page,
     "pixelcnn": pixelcnn_page,
     "images": images_page,
+    "robustness": robustness_page,
 }

@@ -107,3 +107,7 @@ class ConstantColumnWarning(UserWarning):
 
 class InterruptedFitWarning(UserWarning):
     """Training was interrupted by the user; the best weights so far are kept."""
+
+
+class CheckpointWarning(UserWarning):
+    """A checkpoint could not be written; training goes on without it."""

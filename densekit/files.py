@@ -8,6 +8,7 @@ the content's description. Reading runs no code that a file could choose: no pic
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
@@ -33,6 +34,7 @@ MAX_HEADER_BYTES = 2**23  # descriptions take kilobytes; arrays are tensors and 
 _LENGTH_BYTES = 8
 _NO_DIGEST = "0" * 64
 _CHUNK_BYTES = 2**20
+_DRAFT_END = ".tmp"
 
 
 class Container(NamedTuple):
@@ -115,6 +117,13 @@ def read_description(path: str | os.PathLike[str], kind: str) -> dict[str, Any]:
     return _open_envelope(_read_checked(path, who, is_kept=False)[0], kind, who)
 
 
+def remove(path: str | os.PathLike[str]) -> None:
+    """Remove a file, and drafts of it that a kill left; nobody else may be writing it."""
+    whole = Path(os.path.realpath(path))
+    for left in (whole, *whole.parent.glob(f"{glob.escape(_draft_start(whole))}*{_DRAFT_END}")):
+        left.unlink(missing_ok=True)
+
+
 def _for_disk(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Contiguous copies on the CPU where tensors are not, or share memory, which files cannot."""
     seen: set[int] = set()
@@ -131,7 +140,7 @@ def _for_disk(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 @contextlib.contextmanager
 def _replacing(path: Path) -> Iterator[BinaryIO]:
     """Open a new file beside `path` that takes its place once it is safely on the disk."""
-    draft = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}.tmp")
+    draft = path.with_name(f"{_draft_start(path)}{secrets.token_hex(8)}{_DRAFT_END}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     try:
         with open(os.open(draft, flags, 0o666), "wb") as file:
@@ -143,6 +152,10 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
         draft.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def _draft_start(path: Path) -> str:
+    return f".{path.name[:100]}."
 
 
 def _sync_folder(folder: Path) -> None:
@@ -164,10 +177,10 @@ def _read_checked(
         start = file.read(_LENGTH_BYTES)
         n_bytes = int.from_bytes(start, "little")
         if len(start) < _LENGTH_BYTES or not 2 <= n_bytes <= MAX_HEADER_BYTES:
-            raise NotAModelFileError(f"{who} is no file of densekit's.")
+            raise NotAModelFileError(f"{who} is no file of densekit's, or damaged at its start.")
         header = file.read(n_bytes)
         if header[:1] != b"{":
-            raise NotAModelFileError(f"{who} is no file of densekit's.")
+            raise NotAModelFileError(f"{who} is no file of densekit's, or damaged at its start.")
         if len(header) < n_bytes:
             raise TruncatedFileError(_cut_off(who, size))
         parsed = _parse(header, who)

@@ -7,6 +7,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from os import PathLike
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -30,6 +31,7 @@ from densekit.data.rows import Rows, in_chunks, merge_duplicates, to_tensor
 from densekit.data.support import check_inside, check_levels, parse_support
 from densekit.densities.base import Density
 from densekit.errors import ContextError
+from densekit.estimators.checkpoints import open_checkpoint
 from densekit.estimators.documentation import fill_in_shared_parameters
 from densekit.estimators.parameters import (
     boolean,
@@ -42,7 +44,7 @@ from densekit.estimators.parameters import (
 )
 from densekit.estimators.preprocessing import assemble, fit_preprocessing, preprocess, take_apart
 from densekit.estimators.stored import StoredDensity
-from densekit.training import Trainer, fit_best
+from densekit.training import Checkpoint, Trainer, fit_best
 from densekit.transforms import Chain
 
 if TYPE_CHECKING:
@@ -116,7 +118,14 @@ class DensityEstimator(StoredDensity, DensityMixin, BaseEstimator, ABC):
             With learned parameters, in torch's default dtype.
         """
 
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        checkpoint: str | PathLike[str] | None = None,
+    ) -> Self:
         """Fit the density to the rows of X.
 
         Parameters
@@ -128,6 +137,10 @@ class DensityEstimator(StoredDensity, DensityMixin, BaseEstimator, ABC):
             numbers (2-D). Ignored otherwise.
         sample_weight : array-like of shape (n_samples,), optional
             A row of weight two counts as two equal rows, one of weight zero not at all.
+        checkpoint : str or path-like, optional
+            File that training writes every three minutes, and removes when it is done. The same
+            call finds it after a kill and goes on from there, to the same result, bit for bit on a
+            CPU. After an interrupt it stays.
 
         Returns
         -------
@@ -140,14 +153,18 @@ class DensityEstimator(StoredDensity, DensityMixin, BaseEstimator, ABC):
             an estimator that was fitted before stays as it was.
         DivergenceError
             Training met non-finite losses again after every remedy; the message names the epoch.
+        CheckpointError
+            A ValueError: the checkpoint belongs to another fit, with other data or parameters.
         """
         # All work is done on a draft, so that whatever goes wrong leaves this object untouched.
         draft = copy.copy(self)
         if not self._is_warm():
             for name in [name for name in vars(draft) if name.endswith("_")]:
                 delattr(draft, name)
-        draft._fit(X, y, sample_weight)
+        kept = draft._fit(X, y, sample_weight, checkpoint)
         self.__dict__ = draft.__dict__
+        if kept is not None and not self.history_.interrupted:
+            kept.remove()
         return self
 
     def score_samples(self, X: Any, y: Any = None) -> NDArray[np.float64]:
@@ -237,7 +254,9 @@ class DensityEstimator(StoredDensity, DensityMixin, BaseEstimator, ABC):
         is_fitted = self.__sklearn_is_fitted__()
         return self.warm_start and is_fitted and hasattr(self, "_context_") == self.conditional
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any) -> None:
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, path: str | PathLike[str] | None
+    ) -> Checkpoint | None:
         check_parameters(self)
         who, is_warm = type(self).__name__, self._is_warm()
         device = parse_device(self.device, who)
@@ -254,6 +273,7 @@ class DensityEstimator(StoredDensity, DensityMixin, BaseEstimator, ABC):
         if not keep.all():  # or it would be a copy of the table for nothing
             x, weight = x[keep], weight[keep]
         generator = seeds.make_generator(self.random_state, device)
+        kept = path and open_checkpoint(self, path, (x, weight, context), generator)
         self.n_samples_fit_ = len(x)
         if is_warm:
             preprocessing, core = take_apart(copy.deepcopy(self.density_).to(device))
@@ -272,8 +292,9 @@ class DensityEstimator(StoredDensity, DensityMixin, BaseEstimator, ABC):
         data = Rows(z, torch.from_numpy(weight).to(device, dtype), given, log_det)
         parts = data.split(self.validation_fraction, generator)
         del z, data  # training holds the parts alone
-        self._train(core, *parts, generator)
+        self._train(core, *parts, generator, kept or None)
         self.density_: Any = assemble(preprocessing, core)
+        return kept or None
 
     def _validate(self, X: Any, is_warm: bool) -> NDArray[Any]:
         """Check X and the support; a row outside it is refused."""
@@ -370,10 +391,17 @@ class DensityEstimator(StoredDensity, DensityMixin, BaseEstimator, ABC):
         return self._build_density(event_shape, context_shape).to(device, dtype)
 
     def _train(
-        self, core: Density, train: Rows, validation: Rows | None, generator: torch.Generator
+        self,
+        core: Density,
+        train: Rows,
+        validation: Rows | None,
+        generator: torch.Generator,
+        checkpoint: Checkpoint | None,
     ) -> None:
         trainers = [self._trainer(noise) for noise in self._noises(validation is not None)]
-        trainer, history = fit_best(trainers, core, train, validation, generator=generator)
+        trainer, history = fit_best(
+            trainers, core, train, validation, generator=generator, checkpoint=checkpoint
+        )
         self.noise_ = trainer.noise
         self.history_ = history
         self.n_iter_ = max(1, history.n_epochs)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from densekit import kernels
 from densekit.densities.base import Density
+from densekit.training.checkpoint import State
 from densekit.training.weights import Weights
 
 MAX_GRADIENT_NORM = 5.0
@@ -57,6 +59,24 @@ class Learner:
             is_fast = kernels.is_usable(self.weights.vector)
             self._update = (_CompiledUpdate if is_fast else PlainUpdate)(self.weights, self.average)
 
+    def state(self) -> State:
+        """All that the steps to come depend on."""
+        tensors = {"weights": self.weights.vector, "average": self.average}
+        if self._update is not None:
+            tensors["first_moment"], tensors["second_moment"] = self._update.moments()
+        return State({"n_steps": self._n_steps}, tensors)
+
+    def restore(self, state: State) -> None:
+        """Undo `state`."""
+        plain, tensors = state
+        self.weights.set(tensors["weights"])
+        self.restart()
+        self._n_steps = plain["n_steps"]
+        self.average.copy_(tensors["average"])
+        if self._update is not None:
+            moments = tensors["first_moment"], tensors["second_moment"]
+            self._update.set_moments(*moments, self._n_steps)
+
     def step(self, x: Tensor, context: Tensor | None, weight: Tensor) -> float:
         """Take one gradient step; return the batch's weighted mean nats before it.
 
@@ -83,9 +103,14 @@ class _CompiledUpdate:
 
     def __init__(self, weights: Weights, average: Tensor):
         self._vectors = weights.vector.numpy(), weights.gradient.numpy()
-        moments = torch.zeros_like(average), torch.zeros_like(average)
-        self._moments = moments[0].numpy(), moments[1].numpy()
+        self._moments = np.zeros_like(self._vectors[0]), np.zeros_like(self._vectors[0])
         self._average = average.numpy()
+
+    def moments(self) -> tuple[Tensor, Tensor]:
+        return torch.from_numpy(self._moments[0]), torch.from_numpy(self._moments[1])
+
+    def set_moments(self, first: Tensor, second: Tensor, n_steps: int) -> None:
+        self._moments[0][:], self._moments[1][:] = first.numpy(), second.numpy()
 
     def norm(self) -> float:
         return math.sqrt(kernels.norm_squared(self._vectors[1]))
@@ -102,6 +127,18 @@ class PlainUpdate:
     def __init__(self, weights: Weights, average: Tensor):
         self._weights, self._average = weights, average
         self._adam = torch.optim.Adam([weights.vector], betas=_DECAYS, eps=_EPSILON, fused=True)
+
+    def moments(self) -> tuple[Tensor, Tensor]:
+        held, nothing = self._adam.state[self._weights.vector], torch.zeros_like(self._average)
+        return held.get("exp_avg", nothing), held.get("exp_avg_sq", nothing)
+
+    def set_moments(self, first: Tensor, second: Tensor, n_steps: int) -> None:
+        vector = self._weights.vector
+        self._adam.state[vector] = {
+            "step": torch.tensor(float(n_steps), device=vector.device),
+            "exp_avg": first.to(vector.device, copy=True),
+            "exp_avg_sq": second.to(vector.device, copy=True),
+        }
 
     def norm(self) -> float:
         return self._weights.gradient.norm().item()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
@@ -14,12 +14,14 @@ from tqdm.auto import tqdm
 from densekit.data.rows import Rows, in_chunks
 from densekit.densities.base import Density
 from densekit.errors import DivergenceError, InterruptedFitWarning
+from densekit.training.checkpoint import Checkpoint, State, below
 from densekit.training.history import History
 from densekit.training.learner import Learner, NonFiniteError
 
 MAX_ROLLBACKS = 5
 ROLLBACK_FACTOR = 0.3  # of the learning rate, at each rollback
 PLATEAU_FACTOR = 0.5  # of noise or learning rate, after a third of the patience without progress
+SECONDS_BETWEEN_CHECKPOINTS = 180.0  # little is lost, and writing costs nothing to speak of
 LEAST_NOISE = 0.01  # what is less becomes none
 BAR_FORMAT = "{desc} {n_fmt}/{total_fmt} |{bar:5}| {remaining} left{postfix}"
 
@@ -49,6 +51,8 @@ class Trainer:
         Per step, of the averaged weights, which are scored and kept.
     is_annealed : bool
         Whether the learning rate falls in a straight line, to zero after `max_epochs`.
+    checkpoint_seconds : float
+        After which the end of an epoch writes the checkpoint.
     verbose : int
         1 shows a progress bar.
     who : str
@@ -68,6 +72,7 @@ class Trainer:
     noise: float = 0.0
     average_decay: float = 0.99
     is_annealed: bool = False
+    checkpoint_seconds: float = SECONDS_BETWEEN_CHECKPOINTS
     verbose: int = 0
     who: str = "Trainer"
 
@@ -78,6 +83,7 @@ class Trainer:
         validation: Rows | None = None,
         *,
         generator: torch.Generator,
+        checkpoint: Checkpoint | None = None,
     ) -> History:
         """Train a density in place.
 
@@ -89,6 +95,8 @@ class Trainer:
             Held-out rows; without them the training rows are monitored.
         generator : torch.Generator
             Draws the order of the batches.
+        checkpoint : Checkpoint, optional
+            Training goes on from its state, if it has one.
 
         Raises
         ------
@@ -97,15 +105,20 @@ class Trainer:
         """
         run = _Run(self, density, train, validation, generator)
         density.train()
+        if checkpoint is not None and (state := checkpoint.take_run()) is not None:
+            run.restore(state)
         try:
             with tqdm(
                 total=self.max_epochs,
+                initial=run.history.n_epochs,
                 desc=self.who,
                 bar_format=BAR_FORMAT,
                 disable=not self.verbose,
             ) as bar:
                 while not run.is_done():
                     run.epoch()
+                    if checkpoint is not None and checkpoint.is_due(self.checkpoint_seconds):
+                        checkpoint.write(run.state())
                     bar.set_postfix_str(run.summary(), refresh=False)
                     bar.update()
         except KeyboardInterrupt:
@@ -170,6 +183,38 @@ class _Run:
         history.seconds.append(time.monotonic() - self._start)
         # Without the offset, so that the units of X cannot sway a comparison by rounding.
         self._keep_if_best(train_nats if validation_nats is None else validation_nats)
+
+    def state(self) -> State:
+        """All that the epochs to come depend on, at the end of one."""
+        learner = self._learner.state()
+        plain = {
+            "history": asdict(self.history),
+            "rate": self._rate,
+            "noise": self._noise,
+            "since_best": self._since_best,
+            "best_score": self._best_score,
+            "learner": learner.plain,
+        }
+        tensors = {"best_weights": self._best_weights, "generator": self.generator.get_state()}
+        tensors |= {f"other.{name}": value for name, value in self._other_state().items()}
+        return State(plain, tensors | {f"learner.{k}": v for k, v in learner.tensors.items()})
+
+    def restore(self, state: State) -> None:
+        """Undo `state`."""
+        plain, tensors = state
+        self.history = History(**plain["history"])
+        self._start -= self.history.seconds[-1]
+        for name in ("rate", "noise", "since_best", "best_score"):
+            setattr(self, f"_{name}", plain[name])
+        self._best_weights = tensors["best_weights"].to(self._weights.vector.device)
+        self._learner.restore(State(plain["learner"], below("learner.", tensors)))
+        self.generator.set_state(tensors["generator"])
+        self.density.load_state_dict(below("other.", tensors), strict=False)
+
+    def _other_state(self) -> dict[str, Tensor]:
+        """What the density holds beside its parameters: buffers, and noise of its own."""
+        parameters = {name for name, _ in self.density.named_parameters()}
+        return {k: v for k, v in self.density.state_dict().items() if k not in parameters}
 
     def finish(self) -> None:
         """Restore the best weights; before the first epoch's end the present ones are the best."""

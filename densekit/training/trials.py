@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 
 import torch
 from torch import Tensor
@@ -10,6 +11,7 @@ from torch import Tensor
 from densekit.data.rows import Rows
 from densekit.densities.base import Density
 from densekit.errors import DivergenceError
+from densekit.training.checkpoint import Checkpoint, State
 from densekit.training.history import History
 from densekit.training.trainer import Trainer
 
@@ -21,6 +23,7 @@ def fit_best(
     validation: Rows | None,
     *,
     generator: torch.Generator,
+    checkpoint: Checkpoint | None = None,
 ) -> tuple[Trainer, History]:
     """Train a density with each trainer from the same start, and keep the best.
 
@@ -33,6 +36,8 @@ def fit_best(
     train : Rows
     validation : Rows, optional
     generator : torch.Generator
+    checkpoint : Checkpoint, optional
+        Training goes on from its state, if it has one.
 
     Returns
     -------
@@ -47,27 +52,73 @@ def fit_best(
     DivergenceError
         No trainer came through; the first one's failure.
     """
-    start, seconds, rollbacks, failure = _copy_of_state(density), 0.0, 0, None
-    runs: list[tuple[float, Trainer, History, dict[str, Tensor]]] = []
-    for trainer in trainers:
+    start, done = _copy_of_state(density), _Trials()
+    if checkpoint is not None and (state := checkpoint.take_trials()) is not None:
+        done = _Trials.restore(state)
+    for number, trainer in enumerate(trainers[done.n_done :], done.n_done):
         density.load_state_dict(start)
+        if checkpoint is not None:
+            checkpoint.keep_trials(done.state())
         try:
-            history = trainer.fit(density, train, validation, generator=generator)
+            history = trainer.fit(
+                density, train, validation, generator=generator, checkpoint=checkpoint
+            )
         except DivergenceError as error:
-            failure = failure or error
+            done.failures.append(str(error))
             continue
-        history.seconds = [seconds + second for second in history.seconds]
-        seconds = history.seconds[-1] if history.seconds else seconds
-        rollbacks += history.n_rollbacks
-        runs.append((history.best_score or 0.0, trainer, history, _copy_of_state(density)))
+        done.add(number, history, _copy_of_state(density))
         if history.interrupted:
             break
-    if failure is not None and not runs:
-        raise failure
-    _, trainer, history, weights = max(runs, key=lambda run: run[0])
-    density.load_state_dict(weights)
-    history.n_rollbacks = rollbacks
-    return trainer, history
+    if not done.runs:
+        raise DivergenceError(done.failures[0])
+    best = max(done.runs, key=lambda run: run.history.best_score or 0.0)
+    density.load_state_dict(best.weights)
+    best.history.n_rollbacks = sum(run.history.n_rollbacks for run in done.runs)
+    return trainers[best.number], best.history
+
+
+@dataclass
+class _Trial:
+    """One trainer's run: which it was, its record, and the weights it ended with."""
+
+    number: int
+    history: History
+    weights: dict[str, Tensor]
+
+
+@dataclass
+class _Trials:
+    """Runs that came to their end, and the messages of those that diverged."""
+
+    runs: list[_Trial] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+    @property
+    def n_done(self) -> int:
+        return len(self.runs) + len(self.failures)
+
+    def add(self, number: int, history: History, weights: dict[str, Tensor]) -> None:
+        """Take a run, whose seconds go on from those of the runs before."""
+        before = next((r.history.seconds[-1] for r in self.runs[::-1] if r.history.seconds), 0.0)
+        history.seconds = [before + second for second in history.seconds]
+        self.runs.append(_Trial(number, history, weights))
+
+    def state(self) -> State:
+        """These trials as a checkpoint holds them."""
+        runs = [{"number": run.number, "history": asdict(run.history)} for run in self.runs]
+        tensors = {f"{run.number}.{k}": v for run in self.runs for k, v in run.weights.items()}
+        return State({"runs": runs, "failures": self.failures}, tensors)
+
+    @classmethod
+    def restore(cls, state: State) -> _Trials:
+        """Undo `state`."""
+        plain, tensors = state
+        runs = []
+        for run in plain["runs"]:
+            start = f"{run['number']}."
+            weights = {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
+            runs.append(_Trial(run["number"], History(**run["history"]), weights))
+        return cls(runs, plain["failures"])
 
 
 def _copy_of_state(density: Density) -> dict[str, Tensor]:
