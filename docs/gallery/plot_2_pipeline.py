@@ -43,8 +43,8 @@ print(f"{best.score(test):.2f} nats per new row")
 # %%
 # Do latents follow the base?
 # ---------------------------
-# The flow maps components to latents, which are standard normal if the fit is right. They are judged
-# by rows that were not fitted on.
+# The flow maps components to latents, which are standard normal if the fit is right. They are
+# judged by rows that were not fitted on.
 
 from densekit.plots import LatentDisplay
 
