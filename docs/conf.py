@@ -24,6 +24,8 @@ sphinx_gallery_conf = {
     "write_computation_times": False,
     "download_all_examples": False,
     "show_signature": False,
+    "ignore_repr_types": r"densekit\.plots",  # pictures speak for themselves
+    "min_reported_time": 3600,  # seconds: builds on any machine are alike
 }
 myst_enable_extensions = ["dollarmath"]
 templates_path = ["_templates"]
@@ -32,3 +34,6 @@ autodoc_typehints = "none"
 numpydoc_show_class_members = False
 html_theme = "pydata_sphinx_theme"
 html_title = "densekit"
+html_sidebars = {"**": []}
+html_context = {"default_mode": "auto"}
+html_theme_options = {"header_links_before_dropdown": 6}

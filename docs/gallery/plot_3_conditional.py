@@ -31,11 +31,12 @@ from matplotlib import pyplot as plt
 
 from densekit.plots import DensityDisplay
 
-figure, axes = plt.subplots(1, 3, figsize=(9, 3), layout="constrained", sharey=True)
+figure, axes = plt.subplots(1, 3, figsize=(10, 3.2), layout="constrained", sharex=True)
 for ax, given in zip(axes, [0.1, 0.5, 0.9], strict=True):
     near = response[np.abs(stimulus - given)[:, 0] < 0.05, None, 0]
     DensityDisplay.from_estimator(flow, near, y=[[given]], ax=ax)
     ax.set(title=f"given a stimulus of {given}", xlabel="response, units of X")
+    ax.set_ylabel("density, 1 / (unit of X)")
 
 # %%
 # Scores and samples take the condition of each row. Of this density the probability that the

@@ -7,8 +7,8 @@ own needs ``forward``, from data to latents, and ``inverse``; checks, training a
 it.
 
 This one is the modulus transform of John and Draper (1980),
-:math:`z = \\mathrm{sign}(x)\\,((1 + |x|)^p - 1) / p`, with a learned power for each column. It draws
-in heavy tails.
+:math:`z = \\mathrm{sign}(x)\\,((1 + |x|)^p - 1) / p`, with a learned power for each column. It
+draws in heavy tails.
 """
 
 import math
