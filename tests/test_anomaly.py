@@ -240,6 +240,7 @@ def test_a_pipeline_and_a_grid_search_take_a_detector():
     ("params", "error", "match"),
     [
         ({"contamination": 0.7}, ParameterError, "contamination=0.7, expected one of 'auto'"),
+        ({"contamination": "some"}, ParameterError, "a number above 0 and up to 0.5"),
         ({"contamination": 0}, ParameterError, "contamination=0"),
         ({"score": "density"}, ParameterError, "score='density'"),
         ({"estimator": StandardScaler()}, ScorerError, "expected an instance with fit and score"),

@@ -18,7 +18,10 @@ Array = NDArray[np.float64]
 Part = dict[str, Any]
 
 SCORES = ("log_density", "typicality", "likelihood_ratio", "ensemble")
-MAX_ROWS_OF_THE_DEFAULT_FLOW = 10_000  # bear it, and keep a fit to seconds
+# What the default trains on at most: it keeps fits to seconds, and those of a thousand columns to a
+# minute.
+MAX_ROWS_OF_THE_DEFAULT, MAX_ROWS_OF_ITS_FLOW = 20_000, 9_000
+MAX_VALUES_OF_ITS_FLOW = 1_500_000
 MAX_ROWS_OF_ENTROPY = 2000  # whose mean log-density is that of typical rows
 SHARE_OF_CORRUPTION = 0.3  # of the numbers of a row, in the background's training rows
 MAX_NATS = 1e9  # of a log-density that is infinite, so that contributions still add up
@@ -58,6 +61,8 @@ def fit_part(recipe: Recipe, X: Any, rng: np.random.RandomState) -> Part:
 
     With `trimmed` the fit is repeated without the lowest rows of the first.
     """
+    if recipe.estimator is None:
+        X = some(X, MAX_ROWS_OF_THE_DEFAULT, rng)
     part = _fit_once(recipe, X, rng)
     n_trimmed = round(recipe.trimmed * _n_rows(X))
     if n_trimmed > 0:
@@ -98,7 +103,8 @@ def _fit_once(recipe: Recipe, X: Any, rng: np.random.RandomState) -> Part:
     rows = X
     if estimator is None:
         estimator = default_estimator()
-        rows = _some(X, MAX_ROWS_OF_THE_DEFAULT_FLOW, rng)
+        n_rows = max(1000, MAX_VALUES_OF_ITS_FLOW // int(np.shape(X)[1]))
+        rows = some(X, min(MAX_ROWS_OF_ITS_FLOW, n_rows), rng)
     n_more = recipe.n_orders - 1
     orders = [None, *[rng.permutation(np.shape(X)[1]) for _ in range(n_more)]]
     part: Part = {
@@ -112,7 +118,7 @@ def _fit_once(recipe: Recipe, X: Any, rng: np.random.RandomState) -> Part:
     if recipe.score == "ensemble":
         part["kernel"] = KernelRows.fit(X, rng)
     if recipe.score == "typicality":  # the mean is the negative entropy (Nalisnick 2019, eq. 3)
-        part["typical"] = float(log_density(part, _some(X, MAX_ROWS_OF_ENTROPY, rng)).mean())
+        part["typical"] = float(log_density(part, some(X, MAX_ROWS_OF_ENTROPY, rng)).mean())
     return part
 
 
@@ -139,11 +145,11 @@ def corrupted(X: Any, rng: np.random.RandomState) -> Any:
     for column, mask in zip(values.T, is_replaced.T, strict=True):
         column[mask] = column[rng.randint(len(column), size=mask.sum())]
     if hasattr(X, "iloc"):
-        return type(X)(values, columns=X.columns, index=X.index)
+        return type(X)(values, columns=X.columns, index=X.index).astype(dict(X.dtypes))
     return values
 
 
-def _some(X: Any, n_rows: int, rng: np.random.RandomState) -> Any:
+def some(X: Any, n_rows: int, rng: np.random.RandomState) -> Any:
     """At most so many rows, drawn at random."""
     if _n_rows(X) <= n_rows:
         return X
