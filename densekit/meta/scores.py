@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
 from sklearn.utils import _safe_indexing
 
 from densekit.data.kernel_rows import KernelRows
@@ -123,7 +124,9 @@ def _fit_once(recipe: Recipe, X: Any, rng: np.random.RandomState) -> Part:
 
 
 def _fitted(estimator: Any, X: Any, rng: np.random.RandomState) -> Any:
-    """A fitted clone, with a seed of its own where it takes one and has none."""
+    """A fitted clone, with a seed of its own where it takes one and has none; or a frozen one."""
+    if isinstance(estimator, FrozenEstimator):
+        return estimator  # which is fitted already, on other rows
     own = clone(estimator)
     seed = int(rng.randint(np.iinfo(np.int32).max))
     if own.get_params(deep=False).get("random_state", seed) is None:
