@@ -250,8 +250,8 @@ def foreign_page(result: dict[str, Any]) -> str:
         (
             f"Measured by `python -m benchmarks foreign --n-train {result['n_train']} --epochs "
             f"{result['max_epochs']}`: AUROC of the scores of `AnomalyDetector` over small "
-            "PixelCNNs, held-out images against foreign ones, in four levels of grey. The background of the "
-            "ratio is the same model trained on corrupted images.\n"
+            "PixelCNNs, held-out images against foreign ones, in four levels of grey. The "
+            "background of the ratio is the same model trained on corrupted images.\n"
         ),
         "| trained on | foreign | " + " | ".join(scores) + " |",
         "| --- | --- | " + " | ".join("---" for _ in scores) + " |",

@@ -34,8 +34,8 @@ class AnomalyDetector(OutlierMixin, CalibratedScorer):
     estimator : estimator with `score_samples`, optional
         A density estimator of densekit, of scikit-learn (KernelDensity, GaussianMixture) or of
         anyone else; inside scikit-learn's FrozenEstimator one that is fitted already, on other
-        rows, so that all rows here calibrate or set a threshold. None is a masked autoregressive flow that trains in seconds, beside a kernel
-        density over the training rows.
+        rows. None is a masked autoregressive flow that trains in seconds, beside a kernel density
+        over the training rows.
     contamination : "auto" or float in (0, 0.5], default="auto"
         Share of the training rows that `predict` calls strange. "auto" is a threshold by p-values
         instead: 5 % of normal rows are called strange.
