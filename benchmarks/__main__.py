@@ -11,6 +11,7 @@ import typer
 
 from benchmarks import (
     anomaly,
+    anomaly_images,
     images,
     paper,
     peers,
@@ -142,13 +143,14 @@ def run_anomaly(
     seeds: Annotated[list[int] | None, typer.Option(help="Seeds of the draws and fits.")] = None,
     sets: Annotated[list[str] | None, typer.Option(help="Some of the sets, by name.")] = None,
     methods: Annotated[list[str] | None, typer.Option(help="Some of the detectors.")] = None,
+    guarantees: Annotated[bool, typer.Option(help="False positives, reasons too.")] = True,
     threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 1,
     out: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("anomaly.json"),
 ) -> None:
     """AUROC on ADBench, from DENSEKIT_DATA, beside other detectors; thresholds and reasons."""
     torch.set_num_threads(threads)
     result = None
-    for result in anomaly.measure(seeds or [0, 1, 2], sets or [], methods or []):
+    for result in anomaly.measure(seeds or [0, 1, 2], sets or [], methods or [], guarantees):
         out.write_text(json.dumps(result, indent=1))
     if result:
         print(report.anomaly_page(result))
@@ -167,6 +169,22 @@ def run_robustness(
     result = robustness.measure(flips, saves, fits, seed)
     out.write_text(json.dumps(result, indent=1))
     print(report.robustness_page(result))
+
+
+@app.command("foreign")
+def run_foreign(
+    n_train: Annotated[int, typer.Option(min=100, help="Training images of a model.")] = 1000,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over them.")] = 5,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 1,
+    out: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("foreign.json"),
+) -> None:
+    """Foreign images, from DENSEKIT_DATA, by likelihood, likelihood ratio and typicality."""
+    torch.set_num_threads(threads)
+    result = None
+    for result in anomaly_images.measure(n_train, epochs):
+        out.write_text(json.dumps(result, indent=1))
+    if result:
+        print(report.foreign_page(result))
 
 
 @app.command("page")

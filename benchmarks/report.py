@@ -326,8 +326,31 @@ def robustness_page(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def foreign_page(result: dict[str, Any]) -> str:
+    """AUROC of each score against each foreign set of images."""
+    cells = result["cells"]
+    scores = list(dict.fromkeys(cell["score"] for cell in cells))
+    lines = [
+        "## Foreign images\n",
+        (
+            f"Measured by `python -m benchmarks foreign --n-train {result['n_train']} --epochs "
+            f"{result['max_epochs']}`: AUROC of the scores of `AnomalyDetector` over small "
+            "PixelCNNs, held-out images against foreign ones, in four levels of grey. The "
+            "background of the ratio is the same model trained on corrupted images.\n"
+        ),
+        "| trained on | foreign | " + " | ".join(scores) + " |",
+        "| --- | --- | " + " | ".join("---" for _ in scores) + " |",
+    ]
+    for pair in dict.fromkeys((cell["trained_on"], cell["foreign"]) for cell in cells):
+        own = {c["score"]: c for c in cells if (c["trained_on"], c["foreign"]) == pair}
+        found = " | ".join(f"{own[score]['auroc']:.3f}" for score in scores)
+        lines.append(f"| {pair[0]} | {pair[1]} | {found} |")
+    return "\n".join(lines) + "\n"
+
+
 PAGES = {
     "anomaly": anomaly_page,
+    "foreign": foreign_page,
     "speed": speed_page,
     "quality": quality_page,
     "paper": paper_page,

@@ -14,6 +14,7 @@ from pyod.utils.data import evaluate_print
 from scipy.integrate import quad
 from scipy.stats import betabinom
 from sklearn.datasets import load_digits, load_wine, make_moons
+from sklearn.frozen import FrozenEstimator
 from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KernelDensity
@@ -239,7 +240,8 @@ def test_a_pipeline_and_a_grid_search_take_a_detector():
 @pytest.mark.parametrize(
     ("params", "error", "match"),
     [
-        ({"contamination": 0.7}, ParameterError, "contamination=0.7, expected one of 'auto'"),
+        ({"contamination": 0.7}, ParameterError, "contamination=0.7, expected 'auto', or a"),
+        ({"contamination": "some"}, ParameterError, "a number above 0 and up to 0.5"),
         ({"contamination": 0}, ParameterError, "contamination=0"),
         ({"score": "density"}, ParameterError, "score='density'"),
         ({"estimator": StandardScaler()}, ScorerError, "expected an instance with fit and score"),
@@ -330,6 +332,13 @@ def test_the_report_shows_the_strangest_rows():
     assert report.reasons[0][0].startswith("c was 9")
     texts = [text.get_text() for text in report.axes_[1].texts]
     assert any(text.startswith("c was 9") for text in texts)
+
+
+def test_a_frozen_estimator_is_left_as_it_is():
+    mixture = GaussianMixture(2, random_state=0).fit(draw(200, 0))
+    detector = AnomalyDetector(FrozenEstimator(mixture), random_state=0).fit(draw(100, 1))
+    X = draw(10, 2)
+    np.testing.assert_array_equal(detector.score_samples(X), mixture.score_samples(X))
 
 
 def test_moons_are_told_from_what_lies_between():

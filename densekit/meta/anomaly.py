@@ -33,8 +33,9 @@ class AnomalyDetector(OutlierMixin, CalibratedScorer):
     ----------
     estimator : estimator with `score_samples`, optional
         A density estimator of densekit, of scikit-learn (KernelDensity, GaussianMixture) or of
-        anyone else. None is a masked autoregressive flow that trains in seconds, beside a kernel
-        density over the training rows.
+        anyone else; inside scikit-learn's FrozenEstimator one that is fitted already, on other
+        rows. None is a masked autoregressive flow that trains in seconds, beside a kernel density
+        over the training rows.
     contamination : "auto" or float in (0, 0.5], default="auto"
         Share of the training rows that `predict` calls strange. "auto" is a threshold by p-values
         instead: 5 % of normal rows are called strange.
@@ -56,7 +57,8 @@ class AnomalyDetector(OutlierMixin, CalibratedScorer):
     n_folds : int, default=5
     background : estimator with `score_samples`, optional
         Of the likelihood ratio. None is the estimator itself, trained on rows of which 30 % of the
-        numbers are replaced at random.
+        numbers are replaced by those of other rows, or on images that are turned by quarters at
+        random and have 10 % random pixels.
     robust : bool, default=False
         Whether the training rows may be contaminated: the model is fitted again without the lowest
         tenth, or without the share `contamination`.

@@ -27,8 +27,14 @@ from densekit.meta.scores import SCORES, Array, Recipe
 SHARE_OF_CALIBRATION = 0.2
 ENOUGH_TO_FIT = 10_000  # rows; of what is beyond, calibration takes more
 MAX_CALIBRATION = 20_000
+MAX_ROWS_FOR_THE_SHARE = 50_000  # that say where a share of `contamination` lies
 AUTO_ALPHA = 0.05
 SHARE_TRIMMED = 0.1
+
+
+def _share(value: Any) -> str | None:
+    is_share = number(0.0)(value) is None and value <= 0.5
+    return None if is_share or value == "auto" else "'auto', or a number above 0 and up to 0.5"
 
 
 class _ScoreAttribute:
@@ -46,7 +52,7 @@ class CalibratedScorer(MetaEstimator, ABC):
     """What a detector stores and fits; `AnomalyDetector` says what its parameters mean."""
 
     estimator: Any = parameter(None)
-    contamination: float | str = parameter("auto", either(one_of("auto"), number(0.0, 0.5001)))
+    contamination: float | str = parameter("auto", _share)
     score: str = parameter("auto", one_of("auto", *SCORES))
     calibration: str = parameter("split", one_of("split", "cross"))
     calibration_fraction: float | str = parameter("auto", either(one_of("auto"), number(0.0, 1.0)))
@@ -62,8 +68,8 @@ class CalibratedScorer(MetaEstimator, ABC):
 
     def score_samples(self, X: Any) -> Array:
         """How normal each row is, (n,) in nats; the mean over the models of cross-calibration."""
-        mean: Array = np.mean(self._scores_by_fold(X), axis=0)
-        return mean
+        check_is_fitted(self)
+        return self._score_checked(self._check(X))
 
     def __sklearn_is_fitted__(self) -> bool:
         return "calibration_scores_" in vars(self)
@@ -90,7 +96,8 @@ class CalibratedScorer(MetaEstimator, ABC):
         self.reference_ = reasons.reference(X, rng)
         self.offset_ = conformal.threshold(self.calibration_scores_, AUTO_ALPHA)
         if not isinstance(self.contamination, str):
-            self.offset_ = float(np.percentile(self.score_samples(X), 100 * self.contamination))
+            found = self._score_checked(scores.some(X, MAX_ROWS_FOR_THE_SHARE, rng))
+            self.offset_ = float(np.percentile(found, 100 * self.contamination))
 
     def _check_parameters(self) -> None:
         check_parameters(self)

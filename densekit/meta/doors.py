@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.utils import get_tags
 from sklearn.utils.validation import _check_feature_names, _check_n_features, validate_data
 
-from densekit.errors import ScorerError, ShapeError
+from densekit.errors import ParameterError, ScorerError, ShapeError
 
 MIN_ROWS = 4  # to fit and to calibrate
 Index = NDArray[np.intp]
@@ -80,6 +80,11 @@ def _leave_to_the_estimator(detector: Any, X: Any, reset: bool, who: str) -> Any
         raise ShapeError(
             f"{who} got X of shape {np.shape(X)}, expected a table (n, n_features); for images "
             "give an estimator of images: AnomalyDetector(PixelCNNEstimator())."
+        )
+    if detector.n_orders > 1 and _n_axes(X) > 2:
+        raise ParameterError(
+            f"{who} got n_orders={detector.n_orders} for images, expected 1: their pixels have one "
+            "order."
         )
     n_rows = np.shape(X)[0]
     if n_rows < (MIN_ROWS if reset else 1):

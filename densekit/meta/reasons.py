@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import pandas as pd
@@ -229,6 +230,6 @@ def _numbers(values: NDArray[Any]) -> Array:
     for column in values.T:
         found = pd.to_numeric(pd.Series(column), errors="coerce").to_numpy(np.float64)
         if np.isnan(found).mean() > np.mean(pd.isna(column)):
-            found = np.array([hash(str(cell)) % 1000 for cell in column], dtype=np.float64)
+            found = np.array([crc32(str(cell).encode()) % 1000 for cell in column], np.float64)
         columns.append(found)
     return np.stack(columns, 1)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
 from sklearn.utils import _safe_indexing
 
 from densekit.data.kernel_rows import KernelRows
@@ -18,9 +19,13 @@ Array = NDArray[np.float64]
 Part = dict[str, Any]
 
 SCORES = ("log_density", "typicality", "likelihood_ratio", "ensemble")
-MAX_ROWS_OF_THE_DEFAULT_FLOW = 10_000  # bear it, and keep a fit to seconds
+# What the default trains on at most: it keeps fits to seconds, and those of a thousand columns to a
+# minute.
+MAX_ROWS_OF_THE_DEFAULT, MAX_ROWS_OF_ITS_FLOW = 20_000, 9_000
+MAX_VALUES_OF_ITS_FLOW = 1_500_000
 MAX_ROWS_OF_ENTROPY = 2000  # whose mean log-density is that of typical rows
 SHARE_OF_CORRUPTION = 0.3  # of the numbers of a row, in the background's training rows
+SHARE_OF_RANDOM_PIXELS = 0.1
 MAX_NATS = 1e9  # of a log-density that is infinite, so that contributions still add up
 
 
@@ -58,6 +63,8 @@ def fit_part(recipe: Recipe, X: Any, rng: np.random.RandomState) -> Part:
 
     With `trimmed` the fit is repeated without the lowest rows of the first.
     """
+    if recipe.estimator is None:
+        X = some(X, MAX_ROWS_OF_THE_DEFAULT, rng)
     part = _fit_once(recipe, X, rng)
     n_trimmed = round(recipe.trimmed * _n_rows(X))
     if n_trimmed > 0:
@@ -98,7 +105,8 @@ def _fit_once(recipe: Recipe, X: Any, rng: np.random.RandomState) -> Part:
     rows = X
     if estimator is None:
         estimator = default_estimator()
-        rows = _some(X, MAX_ROWS_OF_THE_DEFAULT_FLOW, rng)
+        n_rows = max(1000, MAX_VALUES_OF_ITS_FLOW // int(np.shape(X)[1]))
+        rows = some(X, min(MAX_ROWS_OF_ITS_FLOW, n_rows), rng)
     n_more = recipe.n_orders - 1
     orders = [None, *[rng.permutation(np.shape(X)[1]) for _ in range(n_more)]]
     part: Part = {
@@ -112,12 +120,14 @@ def _fit_once(recipe: Recipe, X: Any, rng: np.random.RandomState) -> Part:
     if recipe.score == "ensemble":
         part["kernel"] = KernelRows.fit(X, rng)
     if recipe.score == "typicality":  # the mean is the negative entropy (Nalisnick 2019, eq. 3)
-        part["typical"] = float(log_density(part, _some(X, MAX_ROWS_OF_ENTROPY, rng)).mean())
+        part["typical"] = float(log_density(part, some(X, MAX_ROWS_OF_ENTROPY, rng)).mean())
     return part
 
 
 def _fitted(estimator: Any, X: Any, rng: np.random.RandomState) -> Any:
-    """A fitted clone, with a seed of its own where it takes one and has none."""
+    """A fitted clone, with a seed of its own where it takes one and has none; or a frozen one."""
+    if isinstance(estimator, FrozenEstimator):
+        return estimator  # which is fitted already, on other rows
     own = clone(estimator)
     seed = int(rng.randint(np.iinfo(np.int32).max))
     if own.get_params(deep=False).get("random_state", seed) is None:
@@ -126,24 +136,32 @@ def _fitted(estimator: Any, X: Any, rng: np.random.RandomState) -> Any:
 
 
 def corrupted(X: Any, rng: np.random.RandomState) -> Any:
-    """X with some of its numbers replaced: by those of other rows, for images by random levels.
+    """X with some of its numbers replaced by those of other rows; for images see below.
 
     The background of a likelihood ratio learns from it what numbers look like, but not how they
-    belong together (Ren 2019, section 3).
+    belong together (Ren 2019, section 3). Images are turned by quarters at random, and some pixels
+    get random levels: what is left are strokes and textures, without what is their right way up.
     """
     values = np.array(X)
-    is_replaced = rng.uniform(size=values.shape) < SHARE_OF_CORRUPTION
     if values.ndim > 2:
-        levels = rng.randint(values.min(), values.max() + 1, values.shape).astype(values.dtype)
-        return np.where(is_replaced, levels, values)
+        return _corrupted_images(values, rng)
+    is_replaced = rng.uniform(size=values.shape) < SHARE_OF_CORRUPTION
     for column, mask in zip(values.T, is_replaced.T, strict=True):
         column[mask] = column[rng.randint(len(column), size=mask.sum())]
     if hasattr(X, "iloc"):
-        return type(X)(values, columns=X.columns, index=X.index)
+        return type(X)(values, columns=X.columns, index=X.index).astype(dict(X.dtypes))
     return values
 
 
-def _some(X: Any, n_rows: int, rng: np.random.RandomState) -> Any:
+def _corrupted_images(images: NDArray[Any], rng: np.random.RandomState) -> NDArray[Any]:
+    step = 1 if images.shape[1] == images.shape[2] else 2  # quarters keep the shape of squares
+    turns = rng.randint(4 // step, size=len(images)) * step
+    turned = np.stack([np.rot90(image, k) for image, k in zip(images, turns, strict=True)])
+    levels = rng.randint(images.min(), images.max() + 1, images.shape).astype(images.dtype)
+    return np.where(rng.uniform(size=images.shape) < SHARE_OF_RANDOM_PIXELS, levels, turned)
+
+
+def some(X: Any, n_rows: int, rng: np.random.RandomState) -> Any:
     """At most so many rows, drawn at random."""
     if _n_rows(X) <= n_rows:
         return X
