@@ -38,7 +38,8 @@ class Pass(ABC):
         ----------
         rows : Tensor of shape (n_features, batch)
             May be overwritten.
-        context : Tensor of shape (batch, n_context), optional
+        context : Tensor of shape (batch, ...), optional
+            Not every layer takes notice of it.
         log_det : Tensor of shape (batch,)
             Is added to.
 
@@ -124,8 +125,8 @@ class LayerPass(Pass):
         memory = self._memory = self._memory_of(rows)
         kept = rows[self._layer.kept]
         memory.values[0][: len(kept)] = kept
-        if context is not None:
-            memory.values[0][len(kept) :] = context.T
+        if context is not None and len(memory.values[0]) > len(kept):
+            memory.values[0][len(kept) :] = context.flatten(1).T
         for products, (value, _), bias in zip(
             memory.products, memory.hidden, self._biases, strict=False
         ):
