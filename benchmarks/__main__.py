@@ -198,7 +198,11 @@ def write_page(
         for name, page in report.PAGES.items()
         for path in sorted(folder.glob(f"{name}*.json"))
     ]
-    out.write_text("# Benchmarks\n\n" + "\n".join(pages))
+    made_by = (
+        f"Made by `python -m benchmarks page {folder}` from the JSON files there, which the other "
+        "commands wrote.\n"
+    )
+    out.write_text("\n".join(["# Benchmarks\n", made_by, *pages]))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,8 @@ _QUALITY = """## Quality
 The mean held-out nats of rows that are standardised by
 the training rows, with a standard error, one fit each. densekit has default parameters; the peers
 are trained by Adam (1e-3) in batches of 256 with early stopping on a tenth of the rows, for so many
-seconds at most, and pzflow by its own recipe; GaussianMixture is chosen by BIC and KernelDensity by
+seconds at most (of the processor, with one thread), and pzflow by its own recipe;
+GaussianMixture is chosen by BIC and KernelDensity by
 cross-validation. Columns of few distinct numbers, as in digits, let a density grow without bound:
 there more nats are not always a better model. Beside the seconds of fit and scoring stand those
 after which a peer had found its best weights, and those after which densekit's default spline flow

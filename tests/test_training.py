@@ -1,5 +1,7 @@
 """The trainer: recovery, interrupts, restored weights, the record."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -8,10 +10,11 @@ from torch import nn
 from densekit import FlowEstimator, MADEEstimator, MAFEstimator, NSFEstimator
 from densekit.densities import Flow, Normal
 from densekit.errors import DivergenceError, InterruptedFitWarning
+from densekit.testing import tools
 from densekit.training import Learner
 from densekit.training.learner import PlainUpdate, _CompiledUpdate
 from densekit.training.weights import Weights
-from densekit.transforms import Autoregressive, Coupling, Transform
+from densekit.transforms import ActNorm, Autoregressive, Chain, Coupling, Transform
 
 X = np.random.default_rng(0).normal(size=(400, 2)) @ [[1.0, 0.5], [0.0, 1.0]]
 
@@ -203,3 +206,29 @@ def test_what_masks_hide_stays_zero_while_training():
         for weight, mask in zip(network.weights_and_biases()[0], network.masks(), strict=True):
             assert not weight[mask == 0].any()
             assert weight[mask == 1].all()
+
+
+class Flipped(Normal):
+    """Another density than its parent's, which knows a gradient of its own."""
+
+    def log_prob(self, x, context=None):
+        return -super().log_prob(x)
+
+
+class Tripled(ActNorm):
+    def forward(self, x, context=None):
+        z, log_det = super().forward(x)
+        return 3 * z, log_det + 3 * math.log(3)
+
+
+def test_steps_mix_layers_with_context_and_subclasses():
+    layers = [Autoregressive((3,)), Coupling((3,), context_shape=(2, 2)), Tripled((3,))]
+    flow = Flow(Chain(layers), Flipped((3,)))
+    tools.shake(flow, 0)
+    x, context, weight = torch.randn(9, 3), torch.randn(9, 2, 2), torch.rand(9)
+    expected = (flow.log_prob(x, context) * weight).mean()
+    gradients = torch.autograd.grad(-expected, list(flow.parameters()))
+    nats = flow.gradient_pass()(x, context, weight)
+    assert nats == pytest.approx(expected.item(), rel=1e-5)
+    for parameter, gradient in zip(flow.parameters(), gradients, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient, rtol=1e-4, atol=1e-5)

@@ -59,6 +59,8 @@ class Density(Recorded, nn.Module, ABC):
             cls.fold = Density.fold  # type: ignore[method-assign]  # a parent's is of its log_prob
         if "log_prob" in cls.__dict__ and "gradient_pass" not in cls.__dict__:
             cls.gradient_pass = Density.gradient_pass  # type: ignore[method-assign]
+        if "log_prob" in cls.__dict__ and "backward_log_prob" not in cls.__dict__:
+            cls.backward_log_prob = Density.backward_log_prob  # type: ignore[method-assign]
         guard_shapes(cls, "log_prob", "event_shape", lambda self, x: x.new_empty(0))
 
     @abstractmethod

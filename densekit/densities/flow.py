@@ -10,7 +10,7 @@ from torch import Tensor
 
 from densekit.densities.base import Array, Density, GradientPass
 from densekit.errors import ShapeError
-from densekit.kernels import Pass, is_usable
+from densekit.kernels import Pass, Scratch, is_usable
 from densekit.transforms.base import Transform
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Flow(Density):
         shapes = self.event_shape, self.base.event_shape
         if any(len(shape) != 1 for shape in shapes) or not is_usable(*self.parameters()):
             return super().gradient_pass()
-        return _GradientPass(self.transform.passes(), self.base)
+        return _GradientPass(self.transform.passes(Scratch()), self.base)
 
     def fit_statistics(self, x: Tensor) -> None:
         self.transform.fit_statistics(x)

@@ -8,7 +8,7 @@ from densekit.kernels.adam import norm_squared, step_adam
 from densekit.kernels.affine import affine
 from densekit.kernels.elementwise import MapKernel
 from densekit.kernels.layer import Layer, map_layer, unmap_layer
-from densekit.kernels.passes import ColumnPass, LayerPass, Pass, is_learned
+from densekit.kernels.passes import ColumnPass, LayerPass, Pass, Scratch, is_learned
 from densekit.kernels.perceptron import perceptron
 from densekit.kernels.products import product
 from densekit.kernels.rows import map_rows
@@ -23,6 +23,7 @@ __all__ = [
     "LayerPass",
     "MapKernel",
     "Pass",
+    "Scratch",
     "Solver",
     "affine",
     "is_learned",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,7 +22,9 @@ from densekit.kernels.layer import Layer
 from densekit.kernels.numbers import exp
 from densekit.kernels.perceptron import add_and_bound, differentiate_bound
 from densekit.kernels.spline import differentiate_spline, map_spline
-from densekit.kernels.triangle import Product
+from densekit.kernels.triangle import Products, find_half, plan, run
+
+MAX_BATCH_SIZES = 4  # of which a pass keeps memory
 
 
 class Pass(ABC):
@@ -35,7 +38,8 @@ class Pass(ABC):
         ----------
         rows : Tensor of shape (n_features, batch)
             May be overwritten.
-        context : Tensor of shape (batch, n_context), optional
+        context : Tensor of shape (batch, ...), optional
+            Not every layer takes notice of it.
         log_det : Tensor of shape (batch,)
             Is added to.
 
@@ -68,6 +72,20 @@ def is_learned(*parameters: Tensor) -> bool:
     return all(isinstance(p, torch.nn.Parameter) and p.requires_grad for p in parameters)
 
 
+class Scratch:
+    """Tensors that passes overwrite in turn, so that they stay in the nearest cache."""
+
+    def __init__(self) -> None:
+        self._tensors: dict[Any, Tensor] = {}
+
+    def like(self, value: Tensor, slot: int) -> Tensor:
+        """One of the shape and dtype of another; each slot holds one of its own."""
+        key = slot, value.shape, value.dtype
+        if key not in self._tensors:
+            self._tensors[key] = torch.empty_like(value)
+        return self._tensors[key]
+
+
 class LayerPass(Pass):
     """The pass of what `map_layer` does.
 
@@ -79,56 +97,62 @@ class LayerPass(Pass):
     weights, biases : sequences of Parameter
         Of the network, from its inputs to its outputs. What masks hide is set to zero for good, and
         so are its gradients, so that no forward pass needs to multiply by masks.
+    scratch : Scratch
     """
 
     def __init__(
-        self, layer: Layer, moved: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]
+        self,
+        layer: Layer,
+        moved: Tensor,
+        weights: Sequence[Tensor],
+        biases: Sequence[Tensor],
+        scratch: Scratch,
     ):
-        self._layer, self._moved = layer, moved.numpy()
+        self._layer, self._moved, self._scratch = layer, moved.numpy(), scratch
         self._masks = None if layer.masks is None else list(layer.masks)
-        weights, self._of_weights = _values_and_gradients(weights)
+        self._weights, self._of_weights = _values_and_gradients(weights)
         biases, of_biases = _values_and_gradients(biases)
         if self._masks is not None:
-            torch._foreach_mul_(weights, self._masks)
+            torch._foreach_mul_(self._weights, self._masks)
         masks: Sequence[Tensor | None] = self._masks or [None] * len(weights)
-        self._products = [Product(*p) for p in zip(weights, self._of_weights, masks, strict=True)]
+        self._parts = [find_half(mask) for mask in masks]
         self._biases = [bias.numpy() for bias in biases]
         self._of_biases = [bias.numpy() for bias in of_biases]
         self._options = layer.kernel.is_spline, layer.kernel.numbers(weights[0].dtype)
+        self._memories: dict[int, _Memory] = {}
 
     def forward(self, rows: Tensor, context: Tensor | None, log_det: Tensor) -> Tensor:
-        inputs = rows[self._layer.kept]
-        if context is not None:
-            inputs = torch.cat([inputs, context.to(rows.dtype).T])
-        elif isinstance(self._layer.kept, slice):
-            inputs = inputs.clone()  # later layers write into the rows
-        self._values = [inputs]
-        for product, bias in zip(self._products[:-1], self._biases[:-1], strict=True):
-            value = product.forward(self._values[-1])
-            add_and_bound(value.numpy(), bias)
-            self._values.append(value)
-        self._raw = self._products[-1].forward(self._values[-1])
-        self._x = np.empty((len(self._moved), rows.shape[1]), self._biases[0].dtype)
+        memory = self._memory = self._memory_of(rows)
+        kept = rows[self._layer.kept]
+        memory.values[0][: len(kept)] = kept
+        if context is not None and len(memory.values[0]) > len(kept):
+            memory.values[0][len(kept) :] = context.flatten(1).T
+        for products, (value, _), bias in zip(
+            memory.products, memory.hidden, self._biases, strict=False
+        ):
+            run(products.forward)
+            add_and_bound(value, bias)
+        run(memory.products[-1].forward)
         _map_features(
-            *(rows.numpy(), self._moved, self._raw.numpy(), self._biases[-1]),
-            *(*self._options, self._x, log_det.numpy()),
+            *(rows.numpy(), self._moved, memory.raw, self._biases[-1]),
+            *(*self._options, memory.x, log_det.numpy()),
         )
         return rows
 
     def backward(self, of_rows: Tensor, of_log_det: Tensor, needs_rows: bool) -> Tensor:
-        gradient = torch.empty_like(self._raw)
+        memory = self._memory
         _differentiate_features(
-            *(of_rows.numpy(), of_log_det.numpy(), self._moved, self._raw.numpy()),
-            *(*self._options, self._x, gradient.numpy(), self._of_biases[-1]),
+            *(of_rows.numpy(), of_log_det.numpy(), self._moved, memory.raw),
+            *(*self._options, memory.x, memory.of_raw, self._of_biases[-1]),
         )
-        for i in reversed(range(len(self._products))):
-            self._products[i].differentiate(gradient, self._values[i])
+        for i in reversed(range(len(memory.products))):
+            run(memory.products[i].of_weight)
             if i > 0:
-                gradient = self._products[i].backward(gradient)
-                of_bias = self._of_biases[i - 1]
-                differentiate_bound(self._values[i].numpy(), gradient.numpy(), of_bias)
-            elif needs_rows:
-                self._add_to_kept(of_rows, self._products[0].backward(gradient))
+                run(memory.products[i].backward)
+                differentiate_bound(*memory.hidden[i - 1], self._of_biases[i - 1])
+        if needs_rows:
+            run(memory.products[0].backward)
+            self._add_to_kept(of_rows, memory.of_inputs)
         if self._masks is not None:
             torch._foreach_mul_(self._of_weights, self._masks)
         return of_rows
@@ -140,6 +164,47 @@ class LayerPass(Pass):
             of_kept.add_(of_inputs[: len(of_kept)])  # behind them is the context
         else:
             of_rows.index_add_(0, kept, of_inputs[: len(kept)])
+
+    def _memory_of(self, rows: Tensor) -> _Memory:
+        """Memory for batches of this size: most are as large as the last, or end an epoch."""
+        n_rows = rows.shape[1]
+        if n_rows not in self._memories:
+            if len(self._memories) >= MAX_BATCH_SIZES:
+                self._memories.clear()
+            sizes = [self._weights[0].shape[1], *(len(weight) for weight in self._weights)]
+            values = [rows.new_empty(size, n_rows) for size in sizes]
+            gradients = [self._scratch.like(value, i) for i, value in enumerate(values)]
+            products = [
+                plan(*layer, (values[i], values[i + 1]), (gradients[i], gradients[i + 1]))
+                for i, layer in enumerate(
+                    zip(self._weights, self._of_weights, self._parts, strict=True)
+                )
+            ]
+            x = np.empty((len(self._moved), n_rows), self._biases[0].dtype)
+            self._memories[n_rows] = _Memory.of(values, gradients, products, x)
+        return self._memories[n_rows]
+
+
+class _Memory(NamedTuple):
+    """What a pass over a layer holds of a batch, as tensors and as the same arrays."""
+
+    values: list[Tensor]
+    """Inputs of each linear layer, then the outputs of the last."""
+    products: list[Products]
+    hidden: list[tuple[Array, Array]]
+    """What each hidden layer gives, and its gradient."""
+    raw: Array
+    of_raw: Array
+    of_inputs: Tensor
+    x: Array
+    """The features that move, as they came."""
+
+    @classmethod
+    def of(
+        cls, values: list[Tensor], gradients: list[Tensor], products: list[Products], x: Array
+    ) -> _Memory:
+        pairs = [(v.numpy(), g.numpy()) for v, g in zip(values, gradients, strict=True)]
+        return cls(values, products, pairs[1:-1], *pairs[-1], gradients[0], x)
 
 
 class ColumnPass(Pass):

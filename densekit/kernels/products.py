@@ -34,13 +34,12 @@ def product(a: Tensor, b: Tensor, is_over_rows: bool = False) -> Tensor:
     return torch.mm(a, b)
 
 
-def product_in_training(a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
-    """``a @ b`` where rounding may differ from batch to batch, and oneDNN starts up later."""
-    is_worth_it = a.shape[0] * b.numel() >= MIN_TRAINING_WORK
-    if not (is_worth_it and a.dtype == torch.float32 and a.shape[0] >= MIN_ONEDNN_ROWS):
-        return torch.mm(a, b, out=out) if out is not None else torch.mm(a, b)
-    result = product(a, b, is_over_rows=True)
-    return result if out is None else out.copy_(result)
+def product_into(a: Tensor, b: Tensor, out: Tensor) -> None:
+    """``out = a @ b`` in training, where rounding may differ from batch to batch."""
+    if a.shape[0] * b.numel() >= MIN_TRAINING_WORK and a.dtype == torch.float32:
+        out.copy_(product(a, b, is_over_rows=True))
+    else:
+        torch.mm(a, b, out=out)
 
 
 @functools.cache

@@ -2,60 +2,87 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
 import torch
 from torch import Tensor
 
-from densekit.kernels.products import product_in_training
+from densekit.kernels.products import product_into
 
 MIN_SIDE = 64  # of a weight, from which skipping pays for the calls that it takes
 
+Call = tuple[Callable[..., Any], Sequence[Tensor], Tensor]  # a function, its inputs, its output
 
-class Product:
-    """What a weight does to a batch, forward and back.
+
+class Products(NamedTuple):
+    """The products of a linear layer between tensors that stay where they are."""
+
+    forward: list[Call]
+    """From the inputs to the outputs."""
+    backward: list[Call]
+    """From the gradient of the outputs to that of the inputs."""
+    of_weight: list[Call]
+    """To the gradient of the weight; what masks hide is left to others."""
+
+
+def run(calls: list[Call]) -> None:
+    """Take products one after the other."""
+    for function, inputs, out in calls:
+        function(*inputs, out=out)
+
+
+def find_half(mask: Tensor | None) -> tuple[int, int]:
+    """Give half the number of a weight's rows, and how many columns those see, if few; else zeros.
 
     Units sorted by degree make a masked weight nearly triangular: the upper half of its rows sees
     few of the columns. The two halves are then multiplied one after the other.
+    """
+    if mask is None or min(mask.shape) < MIN_SIDE:
+        return 0, 0
+    half = len(mask) // 2
+    columns = mask[:half].any(0).nonzero()
+    seen = int(columns.max()) + 1 if len(columns) else 0
+    return (half, seen) if 0 < seen <= 3 * mask.shape[1] // 4 else (0, 0)
+
+
+def plan(
+    weight: Tensor,
+    of_weight: Tensor,
+    part: tuple[int, int],
+    ends: tuple[Tensor, Tensor],
+    gradients: tuple[Tensor, Tensor],
+) -> Products:
+    """Say the products of a layer.
 
     Parameters
     ----------
     weight, of_weight : Tensors of shape (n_outputs, n_inputs)
         The weight, masked, and the memory of its gradient, zero where masks hide.
-    mask : Tensor, optional
+    part : tuple of int
+        What `find_half` says of the mask.
+    ends : tuple of Tensor
+        Inputs (n_inputs, batch) and outputs (n_outputs, batch).
+    gradients : tuple of Tensor
+        Those of the inputs and of the outputs.
     """
-
-    def __init__(self, weight: Tensor, of_weight: Tensor, mask: Tensor | None):
-        self._weight, self._of_weight, self._half = weight, of_weight, 0
-        n_rows, n_columns = weight.shape
-        if mask is None or min(n_rows, n_columns) < MIN_SIDE:
-            return
-        half = n_rows // 2
-        seen = int(mask[:half].any(0).nonzero().max()) + 1 if mask[:half].any() else 0
-        if 0 < seen <= 3 * n_columns // 4:
-            self._half, self._seen = half, seen
-            self._upper, self._lower = weight[:half, :seen], weight[half:]
-            self._of_upper, self._of_lower = of_weight[:half, :seen], of_weight[half:]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The weight times x (n_inputs, batch)."""
-        if not self._half:
-            return product_in_training(self._weight, x)
-        result = x.new_empty(len(self._weight), x.shape[1])
-        torch.mm(self._upper, x[: self._seen], out=result[: self._half])
-        torch.mm(self._lower, x, out=result[self._half :])
-        return result
-
-    def backward(self, gradient: Tensor) -> Tensor:
-        """The gradient of x, given that of the outputs."""
-        if not self._half:
-            return product_in_training(self._weight.T, gradient)
-        result = torch.mm(self._lower.T, gradient[self._half :])
-        result[: self._seen].addmm_(self._upper.T, gradient[: self._half])
-        return result
-
-    def differentiate(self, gradient: Tensor, x: Tensor) -> None:
-        """Write the gradient of the weight, given that of the outputs; masks are left to others."""
-        if not self._half:
-            product_in_training(gradient, x.T, out=self._of_weight)
-            return
-        torch.mm(gradient[: self._half], x[: self._seen].T, out=self._of_upper)
-        torch.mm(gradient[self._half :], x.T, out=self._of_lower)
+    (x, y), (of_x, of_y), (half, seen) = ends, gradients, part
+    if not half:
+        return Products(
+            [(product_into, (weight, x), y)],
+            [(product_into, (weight.T, of_y), of_x)],
+            [(product_into, (of_y, x.T), of_weight)],
+        )
+    upper, lower = weight[:half, :seen], weight[half:]
+    above = of_x[:seen]
+    return Products(
+        [(torch.mm, (upper, x[:seen]), y[:half]), (torch.mm, (lower, x), y[half:])],
+        [
+            (torch.mm, (lower.T, of_y[half:]), of_x),
+            (torch.addmm, (above, upper.T, of_y[:half]), above),
+        ],
+        [
+            (torch.mm, (of_y[:half], x[:seen].T), of_weight[:half, :seen]),
+            (torch.mm, (of_y[half:], x.T), of_weight[half:]),
+        ],
+    )

@@ -98,17 +98,17 @@ class Autoregressive(Transform):
         masked = [w * mask for w, mask in zip(weights, network.masks(), strict=True)]
         return fold_layer(kernel, features, features, masked, biases)
 
-    def passes(self) -> list[kernels.Pass]:
+    def passes(self, scratch: kernels.Scratch) -> list[kernels.Pass]:
         kernel, network = self.elementwise.kernel, self.network
         weights, biases = network.weights_and_biases()
         if kernel is None or not kernels.is_usable(*weights):
-            return super().passes()
+            return super().passes(scratch)
         if not kernels.is_learned(*weights, *biases):
-            return super().passes()
+            return super().passes(scratch)
         everything = slice(None)
         layer = kernels.Layer(kernel, everything, everything, network.masks())
         features = torch.arange(network.n_features)
-        return [kernels.LayerPass(layer, features, weights, biases)]
+        return [kernels.LayerPass(layer, features, weights, biases, scratch)]
 
     def _flat(self, context: Tensor | None) -> Tensor | None:
         if self.context_shape is None or context is None:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from densekit import registry
 from densekit.elementwise import Affine, Elementwise, Spline
 from densekit.errors import ContextError, ShapeError
-from densekit.kernels import MapKernel, Pass, map_rows
+from densekit.kernels import MapKernel, Pass, Scratch, map_rows
 from densekit.recorded import Recorded
 from densekit.transforms.passes import AutogradPass
 
@@ -104,7 +104,7 @@ class Transform(Recorded, nn.Module, ABC):
 
         return run
 
-    def passes(self) -> list[Pass]:
+    def passes(self, scratch: Scratch) -> list[Pass]:
         """How a batch goes through in training, step by step; subclasses may know fast ways.
 
         For rows that are vectors. Parameters keep their memory, and their gradients theirs, as long

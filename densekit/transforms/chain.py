@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from densekit.errors import ShapeError
-from densekit.kernels import Pass
+from densekit.kernels import Pass, Scratch
 from densekit.transforms.base import Array, RowMap, Transform
 
 if TYPE_CHECKING:
@@ -87,8 +87,8 @@ class Chain(Transform):
 
         return run
 
-    def passes(self) -> list[Pass]:
-        return [part for step in self.steps for part in step.passes()]
+    def passes(self, scratch: Scratch) -> list[Pass]:
+        return [part for step in self.steps for part in step.passes(scratch)]
 
     @torch.no_grad()
     def fit_statistics(self, x: Tensor) -> None:

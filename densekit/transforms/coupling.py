@@ -101,14 +101,14 @@ class Coupling(Transform):
             return super().fold()
         return fold_layer(kernel, self.kept, self.moved, *network.weights_and_biases())
 
-    def passes(self) -> list[kernels.Pass]:
+    def passes(self, scratch: kernels.Scratch) -> list[kernels.Pass]:
         if not self.network.n_inputs:
-            return super().passes()
+            return super().passes(scratch)
         weights, biases = self.network.weights_and_biases()
         kernel = self._usable_kernel(weights[0])
         if kernel is None or not kernels.is_learned(*weights, *biases):
-            return super().passes()
-        return [kernels.LayerPass(self._layer(kernel), self.moved, weights, biases)]
+            return super().passes(scratch)
+        return [kernels.LayerPass(self._layer(kernel), self.moved, weights, biases, scratch)]
 
     def _layer(self, kernel: kernels.MapKernel) -> kernels.Layer:
         # Features that stand side by side are read without a copy.

@@ -106,11 +106,13 @@ class ActNorm(Transform):
     def _log_det(self, n_rows: int) -> Tensor:
         return (self._n_positions * self.log_scale.sum()).expand(n_rows)
 
-    def passes(self) -> list[kernels.Pass]:
+    def passes(self, scratch: kernels.Scratch) -> list[kernels.Pass]:
         parameters = self.shift, self.log_scale
         is_fast = kernels.is_usable(*parameters) and kernels.is_learned(*parameters)
         is_vector = len(self.event_shape) == 1
-        return [kernels.ColumnPass(*parameters)] if is_fast and is_vector else super().passes()
+        return (
+            [kernels.ColumnPass(*parameters)] if is_fast and is_vector else super().passes(scratch)
+        )
 
     def fold(self) -> RowMap:
         return super().fold() if self._n_positions > 1 else _fold(self.shift, self.log_scale)
