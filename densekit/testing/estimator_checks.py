@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import pickle
+import tempfile
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from sklearn.datasets import make_moons
 from sklearn.mixture import GaussianMixture
 from sklearn.utils import estimator_checks
 
+from densekit import persistence, registry
 from densekit.errors import ConstantColumnWarning
 from densekit.testing import tools
 from densekit.testing.cases import Case, EstimatorCase
@@ -137,6 +140,27 @@ def check_clone_and_pickle(case: EstimatorCase) -> None:
     copy = pickle.loads(pickle.dumps(estimator))
     is_same = np.array_equal(copy.score_samples(X), estimator.score_samples(X))
     tools.require(is_same, case, "a pickled copy gives other scores")
+
+
+def check_save_and_load(case: EstimatorCase) -> None:
+    """A saved and loaded copy has the same parameters, attributes, scores and samples, bit for bit.
+
+    Holds for estimators that have a registered name.
+    """
+    X, estimator = _data(case), _fitted(case)
+    if registry.find(type(estimator)) is None:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.densekit"
+        estimator.save(path)
+        copy = persistence.load(path, device="cpu")
+    tools.require(type(copy) is type(estimator), case, "load gives another class")
+    tools.require(repr(copy) == repr(estimator), case, "load gives other parameters")
+    tools.require(vars(copy).keys() == vars(estimator).keys(), case, "load loses attributes")
+    is_same = np.array_equal(copy.score_samples(X), estimator.score_samples(X))
+    tools.require(is_same, case, "a loaded copy gives other scores")
+    samples = [each.sample(20, random_state=0) for each in (copy, estimator)]
+    tools.require(np.array_equal(*samples), case, "a loaded copy gives other samples")
 
 
 def check_samples(case: EstimatorCase) -> None:
@@ -267,6 +291,7 @@ ESTIMATOR_CHECKS = [
     check_rows_are_scored_alone,
     check_units,
     check_clone_and_pickle,
+    check_save_and_load,
     check_samples,
     check_bad_input_leaves_the_fit_untouched,
     check_constant_column,
