@@ -187,6 +187,22 @@ def run_foreign(
         print(report.foreign_page(result))
 
 
+@app.command("large")
+def run_large(
+    rows: Annotated[int, typer.Option(min=1000, help="Rows of the Parquet file.")] = 10_000_000,
+    row_group: Annotated[int, typer.Option(help="Rows of a row group.")] = 1_000_000,
+    kills: Annotated[int, typer.Option(help="Runs that are interrupted.")] = 10,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 1,
+    out: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("large.json"),
+) -> None:
+    """`densekit score` over a large Parquet file: peak memory, order of rows, interruptions."""
+    from benchmarks import large  # needs pyarrow
+
+    result = large.measure(rows, kills, row_group, threads)
+    out.write_text(json.dumps(result, indent=1))
+    print(report.large_page(result))
+
+
 @app.command("page")
 def write_page(
     folder: Annotated[Path, typer.Argument(help="Where the JSON files of the commands lie.")],

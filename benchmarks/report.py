@@ -346,12 +346,46 @@ def foreign_page(result: dict[str, Any]) -> str:
         own = {c["score"]: c for c in cells if (c["trained_on"], c["foreign"]) == pair}
         found = " | ".join(f"{own[score]['auroc']:.3f}" for score in scores)
         lines.append(f"| {pair[0]} | {pair[1]} | {found} |")
+
+
+def large_page(result: dict[str, Any]) -> str:
+    """What scoring a large file took, and what interrupted runs left."""
+    rate = result["n_rows"] / result["seconds"]
+    kills = result["kills"]
+    untouched = sum(kill["is_output_untouched"] for kill in kills)
+    killed = [kill for kill in kills if kill["signal"] == "SIGKILL"]
+    left = sum(kill["n_temporary"] for kill in kills)
+    still = sum(kill["n_temporary_after_next"] for kill in kills)
+    lines = [
+        "## Larger than memory\n",
+        (
+            f"Measured by `python -m benchmarks large --rows {result['n_rows']} --row-group "
+            f"{result['row_group']} --kills {len(kills)} --threads {result['threads']}`: `densekit "
+            f"score` of a RealNVP over a Parquet file of {result['n_rows']:,} rows and "
+            f"{result['n_features']} columns ({result['n_bytes'] / 1e6:.0f} MB), "
+            f"{result['machine']}.\n"
+        ),
+        "| what | measured |",
+        "| --- | --- |",
+        f"| peak resident memory | {result['peak_bytes'] / 1e9:.2f} GB |",
+        f"| seconds | {result['seconds']:.0f} |",
+        f"| rows a second | {rate:,.0f} |",
+        f"| scores written | {result.get('n_scores', 0):,} |",
+        (
+            f"| scores compared with those of the rows at their places, bit-equal | "
+            f"{result.get('n_equal', 0):,} of {result.get('n_checked', 0):,} |"
+        ),
+        f"| interrupted runs that left the old output as it was | {untouched} of {len(kills)} |",
+        f"| temporary files that they left ({len(killed)} by `kill -9`) | {left} |",
+        f"| of these, left after the next run | {still} |",
+    ]
     return "\n".join(lines) + "\n"
 
 
 PAGES = {
     "anomaly": anomaly_page,
     "foreign": foreign_page,
+    "large": large_page,
     "speed": speed_page,
     "quality": quality_page,
     "paper": paper_page,

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from densekit.cli import settings
+from densekit.cli import models, settings
 from densekit.cli.app import command
 from densekit.cli.arguments import Data, Drop, Settings, Target
 from densekit.cli.reporter import Reporter
@@ -61,7 +61,7 @@ def fit(
     reporter.say(f"fitted in {time.perf_counter() - start:.1f} s{_summary(estimator)}")
     if "verbose" not in given:
         settings.set_default(estimator, given, "verbose", 0)
-    estimator.save(out)
+    models.save(estimator, out)
     reporter.say(f"wrote {out}")
 
 

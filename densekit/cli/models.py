@@ -20,6 +20,13 @@ def load(path: Path) -> Any:
     return model
 
 
+def save(model: Any, path: Path) -> None:
+    """Write an estimator to a file; an old one is replaced in one step."""
+    from densekit import persistence
+
+    persistence.save(model, path)
+
+
 def score_name(model: Any) -> str:
     """What a model's scores are: log-densities, log-masses of discrete data, or others."""
     density = getattr(model, "density_", None)

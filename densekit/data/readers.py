@@ -7,6 +7,7 @@ import gzip
 import io
 import re
 import sys
+import zipfile
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,7 @@ from densekit.data.tables import check_array
 from densekit.errors import MissingExtraError, TableError
 
 STANDARD_INPUT = "-"
+ENCODING = "utf-8-sig"  # of CSV; the mark that some programs write in front is skipped
 READ_BUFFER_BYTES = 1 << 20  # of a column chunk of Parquet, which may be larger than memory
 
 
@@ -142,39 +144,44 @@ class CsvTable(Table):
 
     def __init__(self, path: Path):
         super().__init__(path)
-        with self._explained():
-            self._file: TextIO = self._open()
-            self.columns = self._header()
+        self._input = _standard_input() if str(path) == STANDARD_INPUT else None
+        with self._explained(), self._open() as file:
+            self.columns = self._header(file)
 
     def chunks(self, n_rows: int, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
         names, n_read = list(self.columns or ()), 0
-        with self._explained(), self._file:
+        with self._explained(), self._open() as file:
+            if self._input is None:
+                self._header(file)
             # A blank line is a missing cell in a table of one column, and nothing in others.
             reader = pd.read_csv(
-                self._file,
+                file,
                 names=[*names, _SURPLUS],
-                usecols=lambda name: columns is None or name in columns or name == _SURPLUS,
+                header=None,
                 chunksize=min(n_rows, np.iinfo(np.int32).max),
                 index_col=False,
-                float_precision="round_trip",
                 skip_blank_lines=len(names) > 1,
                 low_memory=False,
             )
             for chunk in reader:
                 self._check_width(chunk.pop(_SURPLUS), n_read)
                 n_read += len(chunk)
-                yield chunk if columns is None else chunk[list(columns)]
+                if len(chunk) > 0:
+                    yield chunk if columns is None else chunk[list(columns)]
         self.check_not_empty(n_read)
 
-    def _open(self) -> TextIO:
-        if str(self.path) == STANDARD_INPUT:
-            return io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8-sig", newline="")
+    @contextmanager
+    def _open(self) -> Iterator[TextIO]:
+        """The text from its beginning; standard input from where it stands."""
+        if self._input is not None:
+            yield self._input
+            return
         opener: Any = gzip.open if self.path.suffix.lower() == ".gz" else open
-        file: TextIO = opener(self.path, "rt", encoding="utf-8-sig", newline="")
-        return file
+        with opener(self.path, "rt", encoding=ENCODING, newline="") as file:
+            yield file
 
-    def _header(self) -> tuple[str, ...]:
-        names = next(csv.reader(self._file), [])
+    def _header(self, file: TextIO) -> tuple[str, ...]:
+        names = next(csv.reader(file), [])
         if not names:
             raise TableError(f"{self.source} has no rows; give at least one, below a header.")
         twice = sorted({name for name in names if names.count(name) > 1})
@@ -216,7 +223,9 @@ class ParquetTable(Table):
         import pyarrow.parquet
 
         with _arrow_explained(self.source, "Parquet"):
-            self._file = pyarrow.parquet.ParquetFile(path, buffer_size=READ_BUFFER_BYTES)
+            self._file = pyarrow.parquet.ParquetFile(
+                path, buffer_size=READ_BUFFER_BYTES, pre_buffer=False
+            )
         self.columns = _without_index(self._file.schema_arrow)
         self.n_rows = self._file.metadata.num_rows
 
@@ -261,7 +270,7 @@ class ArrayTable(Table):
             values = loaded if isinstance(loaded, np.ndarray) else _only_array(loaded, self.source)
         except TableError:
             raise
-        except (ValueError, EOFError, zlib.error, KeyError) as error:
+        except (ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
             raise TableError(f"{path} cannot be read as a file of numpy: {error}") from error
         self._values = check_array(values, source=self.source)
         self.n_rows = len(values)
@@ -283,19 +292,24 @@ _READERS: dict[str, type[Table]] = {
 }
 
 
+def _standard_input() -> TextIO:
+    return io.TextIOWrapper(sys.stdin.buffer, encoding=ENCODING, newline="")
+
+
 def _is_number(text: str) -> bool:
     return re.fullmatch(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*", text) is not None
 
 
 def _only_array(archive: Any, source: str) -> NDArray[Any]:
-    names = archive.files
-    name = "X" if "X" in names else names[0] if len(names) == 1 else None
-    if name is None:
-        raise TableError(
-            f"{source} holds the arrays {', '.join(names)}, expected one, or one named 'X'; save "
-            "the rows by themselves."
-        )
-    values: NDArray[Any] = archive[name]
+    with archive:
+        names = archive.files
+        name = "X" if "X" in names else names[0] if len(names) == 1 else None
+        if name is None:
+            raise TableError(
+                f"{source} holds the arrays {', '.join(names)}, expected one, or one named 'X'; "
+                "save the rows by themselves."
+            )
+        values: NDArray[Any] = archive[name]
     return values
 
 
