@@ -30,7 +30,9 @@ there more nats are not always a better model. Beside the seconds of fit and sco
 after which a peer had found its best weights, and those after which densekit's default spline flow
 had reached the nats of the best of its rivals. Sets that are not scikit-learn's are read from the
 folder `DENSEKIT_DATA`: normal rows of ADBench (10,000 at most), the ten folds of red wine, and
-50,000 rows of POWER (`power.npz`), whose held-out rows are from its validation split.
+50,000 rows of POWER (`power.npz`), whose held-out rows are from its validation split. Options
+`--methods` and `--tables` choose; what is not shown was not run. A first fit also loads compiled
+code.
 """
 
 
