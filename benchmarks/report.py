@@ -42,6 +42,12 @@ def speed_page(result: dict[str, Any]) -> str:
         _SPEED,
         f"Measured by `{_command(result)}`, torch {result['torch']}, {result['machine']}.",
     ]
+    if "load" in result:
+        load, n_processors = result["load"]
+        lines.append(
+            f"The machine has {n_processors} processors, and its load was {load:.1f} at the end: one "
+            "is this benchmark, what goes beyond crowds its caches."
+        )
     if result["skipped"] and result.get("beside_peers", True):
         lines.append(f"Not installed and so skipped: {', '.join(result['skipped'])}.")
     cells = result["cells"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import statistics
 from collections.abc import Callable, Iterator
@@ -66,6 +67,7 @@ def measure(
                     "repeats": repeats,
                     "torch": torch.__version__,
                     "machine": platform.machine(),
+                    "load": [os.getloadavg()[0], os.cpu_count()],
                     "beside_peers": bool(builders),
                     "skipped": [*peers.missing(), *({"flowjax", "pzflow"} - set(names))],
                     "cells": cells,
