@@ -45,8 +45,8 @@ def speed_page(result: dict[str, Any]) -> str:
     if "load" in result:
         load, n_processors = result["load"]
         lines.append(
-            f"The machine has {n_processors} processors, and its load was {load:.1f} at the end: one "
-            "is this benchmark, what goes beyond crowds its caches."
+            f"The machine has {n_processors} processors, and its load was {load:.1f} at the end: "
+            "one is this benchmark, what goes beyond crowds its caches."
         )
     if result["skipped"] and result.get("beside_peers", True):
         lines.append(f"Not installed and so skipped: {', '.join(result['skipped'])}.")
