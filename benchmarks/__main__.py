@@ -48,15 +48,17 @@ def run_speed(
     out: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("speed.json"),
 ) -> None:
     """Scoring, sampling and training steps: ms, and multiples of the bare matrix products."""
-    result = speed.measure(
+    result = None
+    for result in speed.measure(
         tuple(dimensions or (6, 43, 63)),
         tuple(threads or (1, 2)),
         repeats,
         jax_python,
         peers.available() if beside_peers else {},
-    )
-    out.write_text(json.dumps(result, indent=1))
-    print(report.speed_page(result))
+    ):
+        out.write_text(json.dumps(result, indent=1))
+    if result:
+        print(report.speed_page(result))
 
 
 @app.command("quality")

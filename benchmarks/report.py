@@ -31,7 +31,9 @@ there more nats are not always a better model. Beside the seconds of fit and sco
 after which a peer had found its best weights, and those after which densekit's default spline flow
 had reached the nats of the best of its rivals. Sets that are not scikit-learn's are read from the
 folder `DENSEKIT_DATA`: normal rows of ADBench (10,000 at most), the ten folds of red wine, and
-50,000 rows of POWER (`power.npz`), whose held-out rows are from its validation split.
+50,000 rows of POWER (`power.npz`), whose held-out rows are from its validation split. Options
+`--methods` and `--tables` choose; what is not shown was not run. A first fit also loads compiled
+code.
 """
 
 
@@ -41,6 +43,12 @@ def speed_page(result: dict[str, Any]) -> str:
         _SPEED,
         f"Measured by `{_command(result)}`, torch {result['torch']}, {result['machine']}.",
     ]
+    if "load" in result:
+        load, n_processors = result["load"]
+        lines.append(
+            f"The machine has {n_processors} processors, and its load was {load:.1f} at the end: "
+            "one is this benchmark, what goes beyond crowds its caches."
+        )
     if result["skipped"] and result.get("beside_peers", True):
         lines.append(f"Not installed and so skipped: {', '.join(result['skipped'])}.")
     cells = result["cells"]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -39,8 +40,11 @@ def measure(
     repeats: int,
     jax_python: Path | None,
     builders: dict[str, Builder],
-) -> dict[str, object]:
-    """Time every cell; the contenders take turns within a repeat."""
+) -> Iterator[dict[str, object]]:
+    """Time every cell; the contenders take turns within a repeat.
+
+    Yields the result so far after each flow, for some peers take minutes to sample.
+    """
     cells = []
     names: list[str] = []
     for n_threads in threads:
@@ -59,16 +63,17 @@ def measure(
                             "seconds": _interleave(timers, repeats),
                         }
                     )
+                yield {
+                    "repeats": repeats,
+                    "torch": torch.__version__,
+                    "machine": platform.machine(),
+                    "load": [os.getloadavg()[0], os.cpu_count()],
+                    "beside_peers": bool(builders),
+                    "skipped": [*peers.missing(), *({"flowjax", "pzflow"} - set(names))],
+                    "cells": cells,
+                }
         if remote:
             remote.close()
-    return {
-        "repeats": repeats,
-        "torch": torch.__version__,
-        "machine": platform.machine(),
-        "beside_peers": bool(builders),
-        "skipped": [*peers.missing(), *({"flowjax", "pzflow"} - set(names))],
-        "cells": cells,
-    }
 
 
 def _timers(
