@@ -266,11 +266,11 @@ class ArrayTable(Table):
     def __init__(self, path: Path):
         super().__init__(path)
         try:
-            loaded = np.load(path, mmap_mode="r", allow_pickle=False)
-            values = loaded if isinstance(loaded, np.ndarray) else _only_array(loaded, self.source)
+            is_archive = path.suffix.lower() == ".npz"
+            values = _only_array(path) if is_archive else _mapped_array(path)
         except TableError:
             raise
-        except (ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+        except (ValueError, TypeError, EOFError, zlib.error, zipfile.BadZipFile) as error:
             raise TableError(f"{path} cannot be read as a file of numpy: {error}") from error
         self._values = check_array(values, source=self.source)
         self.n_rows = len(values)
@@ -300,13 +300,18 @@ def _is_number(text: str) -> bool:
     return re.fullmatch(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*", text) is not None
 
 
-def _only_array(archive: Any, source: str) -> NDArray[Any]:
-    with archive:
+def _mapped_array(path: Path) -> NDArray[Any]:
+    values: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    return values
+
+
+def _only_array(path: Path) -> NDArray[Any]:
+    with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
         names = archive.files
         name = "X" if "X" in names else names[0] if len(names) == 1 else None
         if name is None:
             raise TableError(
-                f"{source} holds the arrays {', '.join(names)}, expected one, or one named 'X'; "
+                f"{path} holds the arrays {', '.join(names)}, expected one, or one named 'X'; "
                 "save the rows by themselves."
             )
         values: NDArray[Any] = archive[name]
