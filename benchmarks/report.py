@@ -312,7 +312,7 @@ def robustness_page(result: dict[str, Any]) -> str:
             "a foreign one, a crash or executed code would be a fault. Where values of "
             "a description are replaced under a right checksum, some give a working model.\n"
         ),
-        "| model | damage | outcomes | executed | slowest, s | memory grown, MB |",
+        "| model | damage | outcomes | executed | slowest, CPU s | memory grown, MB |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for cell in result["damage"]:
