@@ -99,7 +99,8 @@ def _binarized(epochs: int | None) -> Task:
         )
         return {"test nats": -scores.mean(), "error": scores.std() / len(scores) ** 0.5}
 
-    return PixelCNNEstimator(**_options(epochs, 10)), train, None, found
+    wide = {"n_layers": 6, "kernel_size": 5}  # strokes are longer than the default's reach
+    return PixelCNNEstimator(**wide, **_options(epochs, 10)), train, None, found
 
 
 def _classes(epochs: int | None) -> Task:

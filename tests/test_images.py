@@ -252,6 +252,7 @@ def test_a_fitted_model_refuses_other_images():
         ({"n_levels": 1}, ParameterError, "n_levels=1"),
         ({"likelihood": "bernoulli"}, ParameterError, "5 levels, expected 2"),
         ({"preset": "slow"}, ParameterError, "'fast', 'paper'"),
+        ({"kernel_size": 4}, ParameterError, "an odd integer of 3"),
     ],
 )
 def test_parameters_that_fit_no_image_are_refused(options, error, message):

@@ -28,6 +28,14 @@ def integer(low: int) -> Check:
     return check
 
 
+def odd(low: int) -> Check:
+    def check(value: Any) -> str | None:
+        is_odd = integer(low)(value) is None and value % 2 == 1
+        return None if is_odd else f"an odd integer of {low} or more"
+
+    return check
+
+
 def number(low: float, high: float = float("inf"), *, including_low: bool = False) -> Check:
     edge = "from" if including_low else "above"
     limit = "" if high == float("inf") else f" and below {high}"

@@ -18,7 +18,7 @@ from densekit.densities.likelihoods import Bernoulli, Categorical, Likelihood, L
 from densekit.densities.pixelcnn import PixelCNN
 from densekit.errors import ParameterError, ShapeError
 from densekit.estimators.base_image import ImageEstimator
-from densekit.estimators.parameters import either, integer, one_of, parameter
+from densekit.estimators.parameters import either, integer, odd, one_of, parameter
 from densekit.estimators.preprocessing import take_apart
 
 if TYPE_CHECKING:
@@ -49,6 +49,9 @@ class PixelCNNEstimator(ImageEstimator):
         paper's own experiments, for a GPU.
     n_layers, n_channels : int or "auto", default="auto"
         Layers and channels of both stacks; "auto" is the preset's.
+    kernel_size : int, default=3
+        Odd side of the kernels but the first, which is 7. A pixel sees
+        ``3 + (n_layers - 1) * (kernel_size // 2)`` pixels up, to the left and to the right.
     {image_parameters}
     {shared_parameters}
 
@@ -69,6 +72,7 @@ class PixelCNNEstimator(ImageEstimator):
     preset: str = parameter("fast", one_of(*_PRESETS))
     n_layers: int | str = parameter("auto", either(one_of("auto"), integer(1)))
     n_channels: int | str = parameter("auto", either(one_of("auto"), integer(1)))
+    kernel_size: int = parameter(3, odd(3))
 
     def complete(
         self, X: Any, mask: Any, n_samples: int = 1, random_state: Any = None, *, y: Any = None
@@ -178,6 +182,7 @@ class PixelCNNEstimator(ImageEstimator):
             n_levels=n_levels,
             n_layers=n_layers if isinstance(self.n_layers, str) else self.n_layers,
             n_channels=n_channels if isinstance(self.n_channels, str) else self.n_channels,
+            kernel_size=self.kernel_size,
             context_shape=context_shape,
         )
 
