@@ -143,11 +143,12 @@ def _terminable() -> Iterator[None]:
 
 @contextmanager
 def _short_warnings(reporter: Reporter) -> Iterator[None]:
-    """Show warnings in one line each."""
+    """Show warnings that are meant for users in one line each, whatever the filters are."""
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
         reporter.say("warning: " + " ".join(str(message).split()))
 
     with warnings.catch_warnings():
+        warnings.simplefilter("default", UserWarning)
         warnings.showwarning = show
         yield
