@@ -1,28 +1,298 @@
 """The command line."""
 
+import importlib.util
+import re
+import shlex
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
-from densekit import demo
-from densekit.cli import app
+import densekit
+from densekit import registry
+from densekit.cli import app, comparison, demonstration, settings
+from densekit.errors import ParameterError
 
 run = CliRunner().invoke
+QUICK = ("--set", "max_epochs=2", "--set", "n_layers=1", "--set", "hidden_sizes=[8]")
+# Model files, detectors and reports are parts of their own.
+needs_files = pytest.mark.skipif(
+    importlib.util.find_spec("densekit.persistence") is None, reason="no model files"
+)
+
+
+def make_rows(n_rows=60, seed=0):
+    rng = np.random.default_rng(seed)
+    values = rng.normal(size=(n_rows, 2))
+    return pd.DataFrame({"a": values[:, 0], "b": values[:, 1] + values[:, 0] ** 2})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Data, a density and a conditional one, for all tests to read."""
+    place = tmp_path_factory.mktemp("cli")
+    rows = make_rows()
+    rows.to_csv(place / "rows.csv", index=False)
+    rows.to_parquet(place / "rows.parquet", row_group_size=7)
+    make_rows(seed=1).to_csv(place / "normal.csv", index=False)
+    rows.assign(kind=np.where(rows["a"] > 0, "a", "b")).to_csv(place / "kinds.csv", index=False)
+    if importlib.util.find_spec("densekit.persistence"):
+        model, kinds = str(place / "model.densekit"), str(place / "conditional.densekit")
+        good("fit", place / "rows.csv", *QUICK, "--out", model)
+        good("fit", place / "kinds.csv", *QUICK, "--target", "kind", "--out", kinds)
+    return place
+
+
+def good(*words):
+    """Run a command that must succeed."""
+    result = run(app, [str(word) for word in words])
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def bad(*words, code=1):
+    """Run a command that must fail; returns its one line on standard error."""
+    result = run(app, [str(word) for word in words])
+    assert result.exit_code == code, result.output
+    assert "Traceback" not in result.output
+    if code == 1:
+        assert result.stderr.strip().count("\n") == 0
+    return " ".join(result.stderr.split())
+
+
+@needs_files
+@pytest.mark.parametrize("ending", ["csv", "parquet", "feather", "npy"])
+def test_score_writes_the_scores_of_the_estimator_in_order(folder, tmp_path, ending, monkeypatch):
+    monkeypatch.setattr("densekit.cli.rows.MAX_ROWS_OF_A_CHUNK", 16)
+    out = tmp_path / f"scores.{ending}"
+    good("score", folder / "model.densekit", folder / "rows.parquet", "--out", out)
+    readers = {
+        "csv": lambda: pd.read_csv(out)["log_density"],
+        "parquet": lambda: pd.read_parquet(out)["log_density"],
+        "feather": lambda: pd.read_feather(out)["log_density"],
+        "npy": lambda: np.load(out),
+    }
+    expected = densekit.load(folder / "model.densekit").score_samples(make_rows())
+    np.testing.assert_array_equal(np.asarray(readers[ending]()), expected)
+
+
+@needs_files
+def test_columns_are_found_by_name(folder, tmp_path):
+    make_rows()[["b", "a"]].assign(id="x").to_csv(tmp_path / "rows.csv", index=False)
+    out = ["--out", tmp_path / "scores.npy"]
+    message = bad("score", folder / "model.densekit", tmp_path / "rows.csv", *out)
+    assert "has 'id'" in message
+    assert "--drop id" in message
+    good("score", folder / "model.densekit", tmp_path / "rows.csv", *out, "--drop", "id")
+    expected = densekit.load(folder / "model.densekit").score_samples(make_rows())
+    np.testing.assert_array_equal(np.load(tmp_path / "scores.npy"), expected)
+    make_rows()[["b"]].to_csv(tmp_path / "less.csv", index=False)
+    assert "lacks 'a'" in bad("score", folder / "model.densekit", tmp_path / "less.csv", *out)
+
+
+@needs_files
+def test_a_target_makes_the_density_conditional(folder, tmp_path):
+    model = densekit.load(folder / "conditional.densekit")
+    rows, out = pd.read_csv(folder / "kinds.csv"), tmp_path / "scores.npy"
+    for options, y in ((("--target", "kind"), rows["kind"]), (("--drop", "kind"), None)):
+        command = ("score", folder / "conditional.densekit", folder / "kinds.csv", *options)
+        good(*command, "--out", out)
+        np.testing.assert_array_equal(np.load(out), model.score_samples(rows[["a", "b"]], y))
+
+
+@needs_files
+def test_sample_is_repeatable_and_reads_back_as_data(folder, tmp_path):
+    for name in ("one.csv", "two.csv"):
+        good("sample", folder / "model.densekit", "-n", 7, "--seed", 3, "--out", tmp_path / name)
+    rows = pd.read_csv(tmp_path / "one.csv")
+    expected = densekit.load(folder / "model.densekit").sample(7, random_state=3)
+    pd.testing.assert_frame_equal(rows, expected)
+    assert (tmp_path / "one.csv").read_bytes() == (tmp_path / "two.csv").read_bytes()
+    good("score", folder / "model.densekit", tmp_path / "one.csv")
+
+
+@needs_files
+def test_images_come_and_go_as_numpy_files(tmp_path):
+    images = np.random.default_rng(0).integers(0, 2, (20, 4, 4))
+    np.save(tmp_path / "images.npy", images)
+    options = ("--set", "max_epochs=1", "--out", tmp_path / "m.densekit")
+    good("fit", tmp_path / "images.npy", "--model", "pixelcnn", *options)
+    good("score", tmp_path / "m.densekit", tmp_path / "images.npy", "--out", tmp_path / "s.npy")
+    assert np.load(tmp_path / "s.npy").shape == (20,)
+    good("sample", tmp_path / "m.densekit", "-n", 2, "--out", tmp_path / "x.npy")
+    assert np.load(tmp_path / "x.npy").shape == (2, 4, 4)
+    assert "npy" in bad("sample", tmp_path / "m.densekit", "-n", 2, "--out", tmp_path / "x.csv")
+
+
+@needs_files
+def test_an_error_at_the_end_leaves_no_output(folder, tmp_path):
+    rows = make_rows()
+    rows.loc[59, "b"] = np.nan
+    rows.to_parquet(tmp_path / "rows.parquet", row_group_size=7)
+    out = tmp_path / "scores.csv"
+    message = bad("score", folder / "model.densekit", tmp_path / "rows.parquet", "--out", out)
+    assert "'b'" in message
+    assert "missing cell in row 59" in message
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.parquet"]
+
+
+@needs_files
+def test_results_go_to_standard_output_and_messages_to_standard_error(folder):
+    result = good("score", folder / "model.densekit", folder / "rows.csv")
+    assert result.stdout.splitlines()[0] == "log_density"
+    assert len(result.stdout.splitlines()) == 61
+    assert "scored 60 rows" in result.stderr
+    quiet = good("score", folder / "model.densekit", folder / "rows.csv", "--quiet")
+    assert quiet.stdout == result.stdout
+    assert quiet.stderr == ""
+
+
+@needs_files
+def test_a_pipe_goes_through(folder):
+    command = [sys.executable, "-m", "densekit.cli", "score", str(folder / "model.densekit"), "-"]
+    text = (folder / "rows.csv").read_text()
+    found = subprocess.run(command, input=text, capture_output=True, text=True, check=True)
+    assert len(found.stdout.splitlines()) == 61
+    assert "Traceback" not in found.stderr
+
+
+@needs_files
+def test_info_says_what_a_file_holds(folder, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    output = good("info", folder / "conditional.densekit").stdout
+    for word in ("NSFEstimator", "max_epochs=2", "a, b", "densekit 0.1.0", "labels"):
+        assert word in output
+
+
+@needs_files
+def test_anomalies_of_a_density_need_reference_rows(folder, tmp_path):
+    pytest.importorskip("densekit.meta.conformal")
+    rows = make_rows(seed=2)
+    rows.loc[5] = [40.0, -40.0]
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    command = ("anomalies", folder / "model.densekit", tmp_path / "rows.csv")
+    assert "--model anomaly" in bad(*command)
+    out = tmp_path / "found.csv"
+    result = good(*command, "--reference", folder / "normal.csv", "--out", out)
+    assert result.stderr.startswith("warning: ")  # so few reference rows have little power
+    found = pd.read_csv(out)
+    assert found["p_value"].idxmin() == 5
+    assert found["p_value"].min() == 1 / 61
+    assert list(found.columns) == ["score", "p_value", "selected"]
+
+
+def test_compare_prints_a_line_for_each(folder, monkeypatch):
+    monkeypatch.setattr(comparison, "MAX_COMPONENTS", 1)
+    monkeypatch.setattr(comparison, "N_SAMPLES", 10)
+    result = good("compare", folder / "rows.csv", "--model", "maf", *QUICK)
+    for word in ("maf", "KernelDensity", "GaussianMixture"):
+        assert word in result.stdout
+    assert "48 rows of 2 columns" in result.stderr
+
+
+def test_check_tells_which_laws_hold():
+    result = good("check", "shift")
+    assert "keeps every law" in result.stderr
+    assert "no distribution" in bad("check", "none-such")
+
+
+def test_check_reports_a_broken_law(monkeypatch):
+    from densekit.elementwise import Shift
+
+    monkeypatch.setattr(Shift, "inverse", lambda self, z, params: (z, 0 * z))
+    result = run(app, ["check", "elementwise:shift"])
+    assert result.exit_code == 1
+    assert "ContractError" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("8", 8),
+        ("1e-3", 1e-3),
+        ("true", True),
+        ("True", True),
+        ("null", None),
+        ("None", None),
+        ("cpu", "cpu"),
+        ('{"a": "positive"}', {"a": "positive"}),
+        ("(64, 64)", (64, 64)),
+        ("[64, 64]", [64, 64]),
+        ("a=b", "a=b"),
+        ("'8'", "8"),
+    ],
+)
+def test_settings_are_json_or_python(text, value):
+    assert settings.parse([f"key={text}"]) == {"key": value}
+
+
+def test_wrong_settings_are_named():
+    with pytest.raises(ParameterError, match="did you mean 'n_layers'"):
+        settings.build("nsf", {"n_layrs": 3})
+    with pytest.raises(ParameterError, match="n_layers=0"):
+        settings.build("nsf", {"n_layers": 0})
+
+
+USAGE = [["fit"], ["none"], ["fit", "x.csv", "--set", "n_layers"], ["sample", "m", "-n", "0"]]
+
+
+@pytest.mark.parametrize("words", USAGE, ids=" ".join)
+def test_wrong_usage_is_code_2(words):
+    bad(*words, code=2)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["fit", "none.csv"], "none.csv"),
+        (["fit", "{}/rows.csv", "--model", "nfs"], "Did you mean 'nsf'"),
+        (["fit", "{}/rows.csv", "--out", "no/such/m.densekit"], "no folder"),
+        (["fit", "{}/kinds.csv"], "column 'kind'"),
+        (["fit", "{}/rows.csv", "--target", "kind"], "no column 'kind'"),
+        (["fit", "{}/rows.csv", "--drop", "a", "--drop", "b"], "no column left"),
+        (["score", "m", "{}/rows.csv", "--out", "scores.xlsx"], "expected one of .csv"),
+    ],
+)
+def test_errors_are_one_line_and_code_1(folder, words, message):
+    assert message in bad(*(word.format(folder) for word in words))
+
+
+def test_debug_shows_the_error_itself(folder):
+    result = run(app, ["fit", "none.csv", "--debug"])
+    assert isinstance(result.exception, FileNotFoundError)
+
+
+def test_fit_writes_lines_in_a_log_and_nothing_when_quiet(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("densekit.cli.models.save", lambda model, path: None)
+    command = ("fit", folder / "rows.csv", *QUICK, "--out", tmp_path / "m.densekit")
+    lines = good(*command).stderr.splitlines()
+    assert lines[0] == "fitting NSFEstimator to 60 rows of shape (2,)"
+    assert "\r" not in "".join(lines)
+    result = good("--quiet", *command)
+    assert result.stderr == result.stdout == ""
+
+
+def test_version():
+    assert good("--version").stdout.strip() == f"densekit {densekit.__version__}"
 
 
 def test_plugins_lists_every_group(monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
-    result = run(app, ["plugins"])
-    assert result.exit_code == 0
-    for word in ("elementwise", "spline", "transforms", "bases", "estimators", "MAFEstimator"):
-        assert word in result.output
+    output = good("plugins").output
+    for word in (*registry.GROUPS, "spline", "MAFEstimator"):
+        assert word in output
+    assert "transforms" not in good("plugins", "--group", "bases").output
 
 
 def test_demo_prints_its_tables_and_writes_its_picture(tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
-    monkeypatch.setattr(demo, "MAX_COMPONENTS", 2)
+    monkeypatch.setattr(comparison, "MAX_COMPONENTS", 2)
     picture = tmp_path / "picture.png"
-    result = run(app, ["demo", "--picture", str(picture), "--max-epochs", "3"])
-    assert result.exit_code == 0, result.output
+    result = good("demo", "--picture", picture, "--max-epochs", 3)
     for word in ("maf", "realnvp", "nsf", "KernelDensity", "GaussianMixture", "strangest"):
         assert word in result.output
     assert picture.read_bytes().startswith(b"\x89PNG")
@@ -30,18 +300,60 @@ def test_demo_prints_its_tables_and_writes_its_picture(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("picture", ["no/such/folder/x.png", "x.xyz"])
 def test_demo_refuses_a_bad_path_before_any_work(picture):
-    result = run(app, ["demo", "--picture", picture])
-    assert result.exit_code == 1
-    assert "expected a file in a folder that exists" in result.output.replace("\n", " ")
+    assert "expected a file in a folder that exists" in bad("demo", "--picture", picture)
 
 
 def test_demo_says_which_extra_is_missing(monkeypatch):
-    monkeypatch.setattr(demo.importlib.util, "find_spec", lambda name: None)
-    result = run(app, ["demo"])
-    assert result.exit_code == 1
-    assert "densekit[plots]" in result.output
+    monkeypatch.setattr(demonstration.importlib.util, "find_spec", lambda name: None)
+    assert "densekit[plots]" in bad("demo")
 
 
-@pytest.mark.parametrize("command", [[], ["plugins"], ["demo"]])
-def test_help(command):
-    assert run(app, [*command, "--help"]).exit_code == 0
+def test_help_needs_no_torch():
+    code = "import sys, densekit.cli; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+COMMANDS = get_command(app).commands
+SLOW = ("demo", "report")  # tested by themselves
+EXAMPLES = [
+    line.removeprefix("$ ")
+    for name, command in COMMANDS.items()
+    if name not in SLOW
+    for line in command.epilog.splitlines()
+    if line.startswith("$ ")
+]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_examples(name):
+    output = good(name, "--help").output
+    assert re.search(rf"\$ densekit {name}", output)
+
+
+@needs_files
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_the_examples_of_the_help_run(folder, example, monkeypatch, tmp_path):
+    """In a folder that has the files that the examples name; quick fits in place of full ones."""
+    for path in folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "rows.csv").write_bytes(
+        (folder / ("kinds.csv" if "kind" in example else "rows.csv")).read_bytes()
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(comparison, "MAX_COMPONENTS", 1)
+    words = shlex.split(example.partition(" < ")[0])[1:]
+    if "detector.densekit" in words:
+        pytest.skip("a detector's fit has tests of its own")
+    if words[0] in ("fit", "compare"):
+        words += [
+            word for word in QUICK if word.partition("=")[0] not in example or word == "--set"
+        ]
+        words = _without_bare_sets(words)
+    standard_input = (tmp_path / "rows.csv").read_bytes() if " < " in example else None
+    result = run(app, words, input=standard_input)
+    assert result.exit_code == 0, result.output
+
+
+def _without_bare_sets(words):
+    pairs = zip(words, [*words[1:], "--set"], strict=True)
+    return [word for word, after in pairs if not (word == "--set" and after == "--set")]

@@ -47,11 +47,20 @@ app = typer.Typer(
 )
 
 
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
+        typer.echo(f"densekit {densekit.__version__}")
+        raise typer.Exit
+
+
 @app.callback(epilog="Exit codes: 0 done; 1 an error of densekit or of the data; 2 wrong usage.")
 def main(
     ctx: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)
+        bool,
+        typer.Option(
+            "--version", help="Print the version and stop.", is_eager=True, callback=_print_version
+        ),
     ] = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", help="Say nothing but results and errors.")
@@ -61,9 +70,6 @@ def main(
     ] = False,
 ) -> None:
     """Density estimators for tables and images: fit, score, sample, find anomalies, report."""
-    if version:
-        typer.echo(f"densekit {densekit.__version__}")
-        raise typer.Exit
     ctx.obj = Reporter(is_quiet=quiet, is_debug=debug)
 
 
@@ -137,11 +143,12 @@ def _terminable() -> Iterator[None]:
 
 @contextmanager
 def _short_warnings(reporter: Reporter) -> Iterator[None]:
-    """Show warnings in one line each."""
+    """Show warnings that are meant for users in one line each, whatever the filters are."""
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
         reporter.say("warning: " + " ".join(str(message).split()))
 
     with warnings.catch_warnings():
+        warnings.simplefilter("default", UserWarning)
         warnings.showwarning = show
         yield
