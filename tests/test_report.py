@@ -233,6 +233,15 @@ def test_nothing_is_left_of_a_page_that_could_not_be_written(maf, tmp_path, monk
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("X", [-NUMBERS[:40, :2], 1e8 * NUMBERS[:40, :2], NUMBERS[:4, :2]])
+def test_rows_that_are_nothing_like_those_of_the_fit(tmp_path, X):
+    model = MAFEstimator(support="positive", n_layers=1, max_epochs=2, random_state=0)
+    text = write_report(model.fit(NUMBERS[:, :2]), X, tmp_path / "report.html").read_text()
+    if (X < 0).all():
+        assert "-inf (20 rows have no density at all)" in text
+        assert "A Gaussian mixture does better by inf" in text
+
+
 def test_bad_input_is_refused_at_the_door(maf, tmp_path):
     path = tmp_path / "report.html"
     with pytest.raises(TypeError, match="expected a DensityEstimator"):
