@@ -23,7 +23,7 @@ from densekit import (
     RealNVPEstimator,
 )
 from densekit.errors import ContextError, MissingExtraError, PictureError, ShapeError
-from densekit.report import write_report
+from densekit.report import pictures, write_report
 from densekit.report.audit import audit
 from densekit.report.peers import compare, fit_peers
 from densekit.report.subject import Part, make_subject
@@ -46,6 +46,16 @@ def verdicts(estimator, X, y=None):
     lines = compare(subject, scores, 0)
     found = audit(subject, lines, scores, part, subject.scores(part))
     return {finding.name.split(":")[0].split(" ")[0]: finding for finding in found}
+
+
+@pytest.fixture
+def quickly(monkeypatch):
+    """Pages for their text alone: drawing takes most of the time."""
+
+    def draw(plot, size, *, alt, caption):
+        return pictures.Picture("data:,", alt, caption, 100)
+
+    monkeypatch.setattr(pictures, "draw", draw)
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +99,7 @@ def test_the_page_says_what_was_fitted(page, maf):
     assert (np.diff(scored) >= 0).all()
 
 
-def test_names_cannot_write_html(tmp_path):
+def test_names_cannot_write_html(tmp_path, quickly):
     frame = pd.DataFrame(NUMBERS[:, :2], columns=["<script>alert(1)</script>", "a & b"])
     model = MAFEstimator(n_layers=1, max_epochs=1, random_state=0).fit(frame)
     text = write_report(model, frame, tmp_path / "report.html").read_text()
@@ -149,7 +159,7 @@ def test_a_broken_density_fails_its_audit():
     assert failed >= {"Round", "Log-determinant", "Normalisation"}
 
 
-def test_a_mixture_that_does_better_is_a_warning(tmp_path):
+def test_a_mixture_that_does_better_is_a_warning(tmp_path, quickly):
     rng = np.random.default_rng(0)
     X = np.r_[rng.normal(-4, 0.1, (150, 2)), rng.normal(4, 0.1, (150, 2))]
     rng.shuffle(X)
@@ -160,7 +170,7 @@ def test_a_mixture_that_does_better_is_a_warning(tmp_path):
     assert "150 of them are scored. The peers were fitted on 150 rows of X_train" in text
 
 
-def test_masses_of_all_states_are_added_up(tmp_path):
+def test_masses_of_all_states_are_added_up(tmp_path, quickly):
     X = (np.random.default_rng(0).random((60, 5)) < 0.3).astype(int)
     made = MADEEstimator(likelihood="bernoulli", **QUICK).fit(X)
     assert "32 states add up to 1.0000" in verdicts(made, X)["Normalisation"].text
@@ -170,7 +180,7 @@ def test_masses_of_all_states_are_added_up(tmp_path):
 
 
 @pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame, np.asarray])
-def test_one_column_in_every_container(tmp_path, frame):
+def test_one_column_in_every_container(tmp_path, frame, quickly):
     X = frame(np.random.default_rng(0).gamma(3, size=(60, 1)))
     model = NSFEstimator(support="positive", n_layers=1, **QUICK).fit(X)
     text = write_report(model, X, tmp_path / "report.html").read_text()
@@ -181,15 +191,13 @@ def test_labels(tmp_path):
     y = load_iris().target
     model = MAFEstimator(conditional=True, **QUICK).fit(IRIS[::2], y[::2])
     path = tmp_path / "report.html"
-    text = write_report(model, IRIS[1::2], path).read_text()
-    assert "3 labels: 0, 1, 2" in text
-    assert "give y, and they are drawn here" in text
     text = write_report(model, IRIS[1::2], path, y=y[1::2]).read_text()
+    assert "3 labels: 0, 1, 2" in text
     assert "Given the label of each row" in text
     assert "probability integral transforms" in text
 
 
-def test_numbers_as_conditions(tmp_path):
+def test_numbers_as_conditions(tmp_path, quickly):
     X, y = NUMBERS[:, :2], NUMBERS[:, 2:]
     model = MAFEstimator(n_layers=2, conditional=True, **QUICK).fit(X[::2], y[::2])
     text = write_report(model, X[1::2], tmp_path / "report.html", y=y[1::2]).read_text()
@@ -199,6 +207,13 @@ def test_numbers_as_conditions(tmp_path):
         write_report(model, X, tmp_path / "report.html")
     with pytest.raises(ContextError, match="got no y_train"):
         write_report(model, X, tmp_path / "report.html", y=y, X_train=X)
+
+
+def test_labels_that_are_not_given(tmp_path, quickly):
+    y = load_iris().target
+    model = MAFEstimator(conditional=True, **QUICK).fit(IRIS[::2], y[::2])
+    text = write_report(model, IRIS[1::2], tmp_path / "report.html").read_text()
+    assert "give y, and they are drawn here" in text
 
 
 @pytest.mark.parametrize(
@@ -217,7 +232,7 @@ def test_images(tmp_path, model):
     assert "The strangest, from the left" in text
 
 
-def test_nothing_is_left_of_a_page_that_could_not_be_written(maf, tmp_path, monkeypatch):
+def test_nothing_is_left_of_a_page_that_could_not_be_written(maf, tmp_path, monkeypatch, quickly):
     path = tmp_path / "report.html"
     path.write_text("the old page")
     with pytest.raises(PictureError, match="whose folder does not exist"):
@@ -231,6 +246,15 @@ def test_nothing_is_left_of_a_page_that_could_not_be_written(maf, tmp_path, monk
         write_report(maf, IRIS, path)
     assert path.read_text() == "the old page"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("X", [-NUMBERS[:40, :2], 1e8 * NUMBERS[:40, :2], NUMBERS[:4, :2]])
+def test_rows_that_are_nothing_like_those_of_the_fit(tmp_path, X):
+    model = MAFEstimator(support="positive", n_layers=1, max_epochs=2, random_state=0)
+    text = write_report(model.fit(NUMBERS[:, :2]), X, tmp_path / "report.html").read_text()
+    if (X < 0).all():
+        assert "-inf (20 rows have no density at all)" in text
+        assert "A Gaussian mixture does better by inf" in text
 
 
 def test_bad_input_is_refused_at_the_door(maf, tmp_path):

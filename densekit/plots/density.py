@@ -152,6 +152,21 @@ class DensityDisplay:
         ax.set(xlabel=name, ylabel=f"density, 1 / (unit of {name})")
 
     def _plot_contours(self, ax: Any) -> None:
+        x, y = self.grid
+        if self.density.max() > 0:
+            self._plot_regions(ax)
+        else:
+            ax.text(0.5, 0.5, "no density in sight", transform=ax.transAxes, ha="center")
+        if self.data is not None:
+            ax.plot(
+                *tools.thinned(self.data).T, "o", markersize=2.4, color=tools.BLACK,
+                markeredgewidth=0, alpha=0.5, label="data", rasterized=True,
+            )  # fmt: skip
+            ax.legend(loc="best", framealpha=0.9, fontsize="small")
+        ax.set(xlabel=self.names[0], ylabel=self.names[1], xlim=ax_range(x), ylim=ax_range(y))
+
+    def _plot_regions(self, ax: Any) -> None:
+        """Lines and colours, with a bar that says what they hold."""
         from matplotlib import colormaps
         from matplotlib.colors import ListedColormap
 
@@ -165,13 +180,6 @@ class DensityDisplay:
         bar = ax.figure.colorbar(filled, ax=ax, spacing="uniform", ticks=levels, shrink=0.9)
         bar.ax.set_yticklabels([f"{share:.0%}" for share in _inside(levels)])
         bar.set_label("share of the mass inside the line")
-        if self.data is not None:
-            ax.plot(
-                *tools.thinned(self.data).T, "o", markersize=2.4, color=tools.BLACK,
-                markeredgewidth=0, alpha=0.5, label="data", rasterized=True,
-            )  # fmt: skip
-            ax.legend(loc="best", framealpha=0.9, fontsize="small")
-        ax.set(xlabel=self.names[0], ylabel=self.names[1], xlim=ax_range(x), ylim=ax_range(y))
 
 
 def _inside(levels: list[float]) -> list[float]:

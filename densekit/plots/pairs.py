@@ -126,12 +126,13 @@ class PairDisplay:
 
     def _plot_column(self, ax: Any, i: int, ends: tuple[float, float]) -> None:
         bins = np.linspace(*ends, int(np.clip(np.sqrt(len(self.data)), 10, 50)) + 1)
-        common = {"bins": bins, "density": True}
-        ax.hist(self.data[:, i], color=tools.GREY, alpha=0.55, label="data", **common)
-        ax.hist(
-            self.samples[:, i], histtype="step", color=tools.BLUE, linewidth=1.5, label="samples",
-            **common,
-        )  # fmt: skip
+        for values, style in (
+            (self.data[:, i], {"color": tools.GREY, "alpha": 0.55}),
+            (self.samples[:, i], {"histtype": "step", "color": tools.BLUE, "linewidth": 1.5}),
+        ):
+            # Of all numbers, also of those that are out of sight.
+            weight = 1 / (len(values) * (bins[1] - bins[0]))
+            ax.hist(values, bins, weights=np.full(len(values), weight), **style)
         ax.set(xlim=ends, yticks=[])
 
     def _plot_pair(
@@ -164,14 +165,12 @@ class PairDisplay:
                 axes[i, j].tick_params(labelsize=8, labelbottom=i == n - 1)
                 axes[i, j].tick_params(labelleft=j == 0 and i > 0)
                 axes[i, j].locator_params(axis="x", nbins=4)
-        axes[0, 0].set_ylabel("density, each\nto an area of 1", fontsize=8)
-        handles = [
-            Patch(color=tools.GREY, alpha=0.55, label="data"),
-            Line2D([], [], color=tools.BLUE, label="samples (half inside)"),
-            Line2D([], [], color=tools.BLUE, linestyle="dashed", label="samples (95% inside)"),
-        ]
-        place = axes[0, n - 1] if n > 1 else axes[0, 0]
-        place.legend(handles=handles if n > 1 else None, loc="upper right", fontsize=8)
+        axes[0, 0].set_ylabel("density,\n1 / unit of x", fontsize=8)
+        handles: list[Any] = [Patch(color=tools.GREY, alpha=0.55, label="data")]
+        lines = {"samples (half inside)": "solid", "samples (95% inside)": "dashed"}
+        for label, style in (lines if n > 1 else {"samples": "solid"}).items():
+            handles.append(Line2D([], [], color=tools.BLUE, linestyle=style, label=label))
+        axes[0, n - 1].legend(handles=handles, loc="upper right", fontsize=8)
 
 
 def _folded(name: str, width: int = 18) -> str:

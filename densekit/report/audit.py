@@ -140,10 +140,11 @@ def _mixture(lines: list[Line]) -> Finding:
     line = next((line for line in lines if line.name == "GaussianMixture"), None)
     if line is None or line.gap is None or line.gap_error is None:
         return Finding(name, "left out", "No mixture was fitted.")
-    by = f"{abs(line.gap):.2f} +- {line.gap_error:.2f} nats per row"
+    is_known = math.isfinite(line.gap_error)
+    by = f"{abs(line.gap):.2f}{f' +- {line.gap_error:.2f}' if is_known else ''} nats per row"
     if line.gap >= 0:
         return Finding(name, "passed", f"It is better than the mixture by {by}.")
-    if line.gap < -2 * line.gap_error or math.isnan(line.gap_error):
+    if line.gap < -2 * line.gap_error or not is_known:
         text = (
             f"A Gaussian mixture does better by {by}. Prefer it, or fit on more rows, longer or "
             "with another model."

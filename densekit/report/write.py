@@ -113,7 +113,7 @@ def _parts(subject: Subject, random_state: int) -> dict[str, Any]:
         "training": pictures.training(subject),
         "rows_used": rows_used(subject),
         "lines": [_texts(line) for line in lines],
-        "own_nats": "{:.3f} +- {:.3f}".format(*mean_and_error(scores)),
+        "own_nats": "{:.3f} +- {:.3f}".format(*mean_and_error(scores)).removesuffix(" +- nan"),
         "is_discrete": subject.is_discrete,
         "given_labels": _given_labels(subject),
         "latents": latents[0] if latents else None,
@@ -129,6 +129,7 @@ def _parts(subject: Subject, random_state: int) -> dict[str, Any]:
 
 def _texts(line: Line) -> dict[str, Any]:
     gap = "" if line.gap is None else f"{line.gap:+.2f} +- {line.gap_error:.2f}"
+    gap = gap.removesuffix(" +- nan")
     outside = f" ({line.n_outside} rows have no density at all)" if line.n_outside else ""
     nats = "-inf" if math.isinf(line.nats) else f"{line.nats:.2f} +- {line.error:.2f}"
     return {
