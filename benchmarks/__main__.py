@@ -13,11 +13,11 @@ from benchmarks import (
     anomaly,
     anomaly_images,
     images,
+    pages,
     paper,
     peers,
     pixelcnn,
     quality,
-    report,
     robustness,
     speed,
     stability,
@@ -58,7 +58,7 @@ def run_speed(
     ):
         out.write_text(json.dumps(result, indent=1))
     if result:
-        print(report.speed_page(result))
+        print(pages.speed_page(result))
 
 
 @app.command("quality")
@@ -76,7 +76,7 @@ def run_quality(
     for result in quality.measure(methods or [], tables or [], max_seconds, jax_python):
         out.write_text(json.dumps(result, indent=1))
     if result:
-        print(report.quality_page(result))
+        print(pages.quality_page(result))
 
 
 @app.command("stability")
@@ -91,7 +91,7 @@ def run_stability(
     for result in stability.measure(seeds, max_rows):
         out.write_text(json.dumps(result))
     if result:
-        print(report.stability_page(result))
+        print(pages.stability_page(result))
 
 
 @app.command("paper")
@@ -106,7 +106,7 @@ def run_paper(
     torch.set_num_threads(threads)
     result = paper.measure(models or list(paper.MODELS), epochs, rows)
     out.write_text(json.dumps(result, indent=1))
-    print(report.paper_page(result))
+    print(pages.paper_page(result))
 
 
 @app.command("images")
@@ -124,7 +124,7 @@ def run_images(
     torch.set_num_threads(threads)
     result = images.measure(tasks or list(images.TASKS), epochs, rows, models)
     out.write_text(json.dumps(result, indent=1))
-    print(report.images_page(result))
+    print(pages.images_page(result))
 
 
 @app.command("pixelcnn")
@@ -137,7 +137,7 @@ def run_pixelcnn(
     torch.set_num_threads(threads)
     result = pixelcnn.measure(repeats)
     out.write_text(json.dumps(result, indent=1))
-    print(report.pixelcnn_page(result))
+    print(pages.pixelcnn_page(result))
 
 
 @app.command("anomaly")
@@ -155,7 +155,7 @@ def run_anomaly(
     for result in anomaly.measure(seeds or [0, 1, 2], sets or [], methods or [], guarantees):
         out.write_text(json.dumps(result, indent=1))
     if result:
-        print(report.anomaly_page(result))
+        print(pages.anomaly_page(result))
 
 
 @app.command("robustness")
@@ -170,7 +170,7 @@ def run_robustness(
     torch.set_num_threads(1)
     result = robustness.measure(flips, saves, fits, seed)
     out.write_text(json.dumps(result, indent=1))
-    print(report.robustness_page(result))
+    print(pages.robustness_page(result))
 
 
 @app.command("foreign")
@@ -186,7 +186,7 @@ def run_foreign(
     for result in anomaly_images.measure(n_train, epochs):
         out.write_text(json.dumps(result, indent=1))
     if result:
-        print(report.foreign_page(result))
+        print(pages.foreign_page(result))
 
 
 @app.command("large")
@@ -202,7 +202,7 @@ def run_large(
 
     result = large.measure(rows, kills, row_group, threads)
     out.write_text(json.dumps(result, indent=1))
-    print(report.large_page(result))
+    print(pages.large_page(result))
 
 
 @app.command("page")
@@ -211,16 +211,16 @@ def write_page(
     out: Annotated[Path, typer.Option(help="Markdown page.")] = Path("docs/benchmarks.md"),
 ) -> None:
     """Make the page of benchmarks from what the other commands wrote."""
-    pages = [
+    parts = [
         page(json.loads(path.read_text()))
-        for name, page in report.PAGES.items()
+        for name, page in pages.PAGES.items()
         for path in sorted(folder.glob(f"{name}*.json"))
     ]
     made_by = (
         f"Made by `python -m benchmarks page {folder}` from the JSON files there, which the other "
         "commands wrote.\n"
     )
-    out.write_text("\n".join(["# Benchmarks\n", made_by, *pages]))
+    out.write_text("\n".join(["# Benchmarks\n", made_by, *parts]))
 
 
 if __name__ == "__main__":

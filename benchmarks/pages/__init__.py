@@ -1,0 +1,20 @@
+"""Tables of what was measured, as pages of Markdown."""
+
+from benchmarks.pages.anomaly import anomaly_page
+from benchmarks.pages.files import large_page, robustness_page
+from benchmarks.pages.flows import paper_page, quality_page, speed_page, stability_page
+from benchmarks.pages.images import foreign_page, images_page, pixelcnn_page
+
+# In the order of the document; a page is made of each JSON file whose name starts so.
+PAGES = {
+    "speed": speed_page,
+    "quality": quality_page,
+    "paper": paper_page,
+    "stability": stability_page,
+    "pixelcnn": pixelcnn_page,
+    "images": images_page,
+    "anomaly": anomaly_page,
+    "foreign": foreign_page,
+    "robustness": robustness_page,
+    "large": large_page,
+}

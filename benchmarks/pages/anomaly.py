@@ -1,0 +1,94 @@
+"""The page of anomalies: ranking, guarantees, reasons."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+
+def anomaly_page(result: dict[str, Any]) -> str:
+    """AUROC of each detector on each set beside the published, and what is guaranteed."""
+    cells, published = result["cells"], result["published"]
+    sets = list(dict.fromkeys(cell["set"] for cell in cells))
+    methods = list(dict.fromkeys(cell["method"] for cell in cells))
+    shown = [name for name in ("KNN", "DTE-NP", "DTE-C") if published]
+    seeds = " ".join(f"--seeds {seed}" for seed in result["seeds"])
+    lines = [
+        "## Anomalies\n",
+        (
+            f"Measured by `python -m benchmarks anomaly {seeds}` on {len(sets)} sets of ADBench: "
+            "100 times the AUROC by the semi-supervised protocol of DTE (Livernoche 2024), the "
+            "mean over seeds; training rows are the first half of the normal rows. Sets of fewer "
+            "than 1,000 rows are bootstrapped there, so that most of their test rows are also "
+            "training rows. One default configuration for all sets; the columns in italics are "
+            "published.\n"
+        ),
+    ]
+    if result["skipped"]:
+        lines.append(f"Not installed and so skipped: {', '.join(result['skipped'])}.\n")
+    lines += ["| set | " + " | ".join([*methods, *(f"*{name}*" for name in shown)]) + " |"]
+    lines += ["| " + " | ".join(["---"] * (1 + len(methods) + len(shown))) + " |"]
+    table = []
+    for name in sets:
+        own = [_mean(cells, "auroc", set=name, method=method) for method in methods]
+        table.append(own + [published.get(name.lower(), {}).get(key, 0.0) for key in shown])
+        lines.append(f"| {name} | " + " | ".join(f"{value:.1f}" for value in table[-1]) + " |")
+    means = [sum(column) / len(table) for column in zip(*table, strict=True)]
+    lines.append("| **mean** | " + " | ".join(f"**{value:.2f}**" for value in means) + " |")
+    lines += ["", *_seconds_of_fits(cells, methods), *_guarantees(result["guarantees"])]
+    return "\n".join(lines) + "\n"
+
+
+def _mean(cells: list[dict[str, Any]], key: str, **chosen: Any) -> float:
+    found = [c[key] for c in cells if all(c[name] == value for name, value in chosen.items())]
+    return sum(found) / len(found)
+
+
+def _seconds_of_fits(cells: list[dict[str, Any]], methods: list[str]) -> list[str]:
+    lines = ["| seconds of a fit | median | greatest |", "| --- | --- | --- |"]
+    for method in methods:
+        seconds = [cell["cpu_seconds"] for cell in cells if cell["method"] == method]
+        lines.append(f"| {method} | {statistics.median(seconds):.2f} | {max(seconds):.1f} |")
+    return [*lines, "", "Seconds are those of the processor."]
+
+
+def _guarantees(cells: list[dict[str, Any]]) -> list[str]:
+    if not cells:
+        return []
+    lines = [
+        "\n### Guarantees\n",
+        (
+            "The default detector, fitted to half of the normal rows of each set, drawn at random. "
+            "False positives among the other half, and how many of the "
+            f"{len(cells)} fits lie in the 99 % band: of a binomial, as if the threshold were "
+            "known; and of the beta-binomial that split-conformal p-values follow exactly.\n"
+        ),
+        "| alpha | mean share of false positives | in the binomial band | in the exact band |",
+        "| --- | --- | --- | --- |",
+    ]
+    for i, level in enumerate(cells[0]["false_positives"]):
+        own = [cell["false_positives"][i] for cell in cells]
+        share = sum(cell["share"] for cell in own) / len(own)
+        bands = [sum(c[key] for c in own) for key in ("in_binomial_band", "in_exact_band")]
+        counts = " | ".join(f"{band} of {len(own)}" for band in bands)
+        lines.append(f"| {level['alpha']:g} | {share:.4f} | {counts} |")
+    false = sum(cell["discoveries"]["false_share"] for cell in cells) / len(cells)
+    power = sum(cell["discoveries"]["power"] for cell in cells) / len(cells)
+    moved = sum(cell["planted"]["n_moved"] for cell in cells)
+    first = sum(cell["planted"]["n_first"] for cell in cells)
+    gap = max(cell["planted"]["gap"] for cell in cells)
+    lines += [
+        "",
+        (
+            f"`select(fdr=0.1)` where a tenth of the rows are anomalies: {100 * false:.1f} % of "
+            f"what it finds is normal on average, and it finds {100 * power:.0f} % of the "
+            "anomalies."
+        ),
+        "",
+        (
+            f"A value moved by six spreads made {moved} rows strange; its column is the first in "
+            f"`explain` for {first} of them ({100 * first / max(1, moved):.1f} %). Contributions "
+            f"miss the score by {gap:.1g} at most."
+        ),
+    ]
+    return lines

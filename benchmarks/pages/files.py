@@ -1,0 +1,72 @@
+"""Pages of files: damaged, killed, and larger than memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def robustness_page(result: dict[str, Any]) -> str:
+    """What came of damaged model files, and of kills in the middle of saving and fitting."""
+    lines = [
+        "## Robustness\n",
+        (
+            "Measured by `python -m benchmarks robustness`, each kind of damage in a process that "
+            "may take one gigabyte of address space more than it has. Errors are densekit's own; "
+            "a foreign one, a crash or executed code would be a fault. Where values of "
+            "a description are replaced under a right checksum, some give a working model.\n"
+        ),
+        "| model | damage | outcomes | executed | slowest, CPU s | memory grown, MB |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for cell in result["damage"]:
+        outcomes = ", ".join(f"{n} {name}" for name, n in sorted(cell["outcomes"].items()))
+        row = [cell["model"], cell["kind"], outcomes, ", ".join(cell.get("executed", [])) or "none"]
+        row += [f"{cell.get('slowest', 0):.2f}", f"{cell.get('grown', 0) / 2**20:.0f}"]
+        lines.append("| " + " | ".join(row) + " |")
+    saves = result["saves"]
+    counts = ", ".join(f"{n} the {name} file" for name, n in sorted(saves["outcomes"].items()))
+    lines.append(
+        f"\n`kill -9` at {saves['kills']} random moments of saving left {counts}; each opened and "
+        "scored bit for bit as before.\n"
+    )
+    for fit in result["fits"]:
+        lines.append(
+            f"{fit['name']}: {fit['fits']} fits were killed {fit['kills']} times at random moments "
+            f"({fit['resumed']} times with a checkpoint to go on from); {fit['same']} ended bit "
+            "equal with the undisturbed fit.\n"
+        )
+    return "\n".join(lines)
+
+
+def large_page(result: dict[str, Any]) -> str:
+    """What scoring a large file took, and what interrupted runs left."""
+    rate = result["n_rows"] / result["seconds"]
+    kills = result["kills"]
+    untouched = sum(kill["is_output_untouched"] for kill in kills)
+    killed = [kill for kill in kills if kill["signal"] == "SIGKILL"]
+    left = sum(kill["n_temporary"] for kill in kills)
+    still = sum(kill["n_temporary_after_next"] for kill in kills)
+    lines = [
+        "## Larger than memory\n",
+        (
+            f"Measured by `python -m benchmarks large --rows {result['n_rows']} --row-group "
+            f"{result['row_group']} --kills {len(kills)} --threads {result['threads']}`: `densekit "
+            f"score` of a RealNVP over a Parquet file of {result['n_rows']:,} rows and "
+            f"{result['n_features']} columns ({result['n_bytes'] / 1e6:.0f} MB), "
+            f"{result['machine']}.\n"
+        ),
+        "| what | measured |",
+        "| --- | --- |",
+        f"| peak resident memory | {result['peak_bytes'] / 1e9:.2f} GB |",
+        f"| seconds | {result['seconds']:.0f} |",
+        f"| rows a second | {rate:,.0f} |",
+        f"| scores written | {result.get('n_scores', 0):,} |",
+        (
+            f"| scores compared with those of the rows at their places, bit-equal | "
+            f"{result.get('n_equal', 0):,} of {result.get('n_checked', 0):,} |"
+        ),
+        f"| interrupted runs that left the old output as it was | {untouched} of {len(kills)} |",
+        f"| temporary files that they left ({len(killed)} by `kill -9`) | {left} |",
+        f"| of these, left after the next run | {still} |",
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,75 @@
+"""Pages of images: sampling, models, foreign images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def pixelcnn_page(result: dict[str, Any]) -> str:
+    """Seconds of both ways to sample, and their ratio."""
+    lines = [
+        "## Sampling of PixelCNN\n",
+        (
+            f"Measured by `python -m benchmarks pixelcnn --threads {result['threads']} --repeats "
+            f"{result['repeats']}`: 16 images of 28x28, 7 layers of 64 channels, random weights; "
+            "each pixel computed once, and 784 passes over the whole images with the same "
+            "generator.\n"
+        ),
+        "| levels | each pixel once, seconds | full passes, seconds | ratio | equal pixels |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for cell in result["cells"]:
+        fast, slow = cell["seconds"], cell["full_pass_seconds"]
+        row = [str(cell["n_levels"]), f"{fast:.3f}", f"{slow:.1f}", f"{slow / fast:.0f}"]
+        lines.append("| " + " | ".join([*row, f"{cell['share_equal']:.2%}"]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+# What each task of images is measured by, and what the papers or plain chance say.
+_IMAGE_NOTES = {
+    "binarized": "MADE 86.64 (Germain 2015), PixelCNN 81.30 (van den Oord 2016a), in nats",
+    "glow": "Glow 1.05 bits (Kingma 2018)",
+    "realnvp": "RealNVP 1.06 bits (as reported beside Glow)",
+    "cifar pixelcnn": "on all 50,000 images: PixelCNN 3.14, gated 3.03 bits",
+    "cifar glow": "on all 50,000 images: Glow 3.35, RealNVP 3.49 bits",
+}
+
+
+def images_page(result: dict[str, Any]) -> str:
+    """What each model of images reached, at which cost."""
+    lines = [
+        "## Images\n",
+        (
+            "Measured by `python -m benchmarks images`, one command a task, on test images that "
+            "no fit saw. Seconds are those of one processor, whatever the number of threads.\n"
+        ),
+        "| task | model | images | epochs | CPU seconds | found | published |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for cell in result["cells"]:
+        found = "; ".join(f"{key}: {value:.4g}" for key, value in cell["found"].items())
+        row = [cell["task"], f"`{cell['model']}`", str(cell["n_rows"]), str(cell["epochs"])]
+        row += [f"{cell['cpu_seconds']:.0f}", found, _IMAGE_NOTES.get(cell["task"], "")]
+        lines.append("| " + " | ".join(row) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def foreign_page(result: dict[str, Any]) -> str:
+    """AUROC of each score against each foreign set of images."""
+    cells = result["cells"]
+    scores = list(dict.fromkeys(cell["score"] for cell in cells))
+    lines = [
+        "## Foreign images\n",
+        (
+            f"Measured by `python -m benchmarks foreign --n-train {result['n_train']} --epochs "
+            f"{result['max_epochs']}`: AUROC of the scores of `AnomalyDetector` over small "
+            "PixelCNNs, held-out images against foreign ones, in four levels of grey. The "
+            "background of the ratio is the same model trained on corrupted images.\n"
+        ),
+        "| trained on | foreign | " + " | ".join(scores) + " |",
+        "| --- | --- | " + " | ".join("---" for _ in scores) + " |",
+    ]
+    for pair in dict.fromkeys((cell["trained_on"], cell["foreign"]) for cell in cells):
+        own = {c["score"]: c for c in cells if (c["trained_on"], c["foreign"]) == pair}
+        found = " | ".join(f"{own[score]['auroc']:.3f}" for score in scores)
+        lines.append(f"| {pair[0]} | {pair[1]} | {found} |")
