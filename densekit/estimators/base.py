@@ -254,9 +254,7 @@ class DensityEstimator(StoredDensity, DensityMixin, BaseEstimator, ABC):
         is_fitted = self.__sklearn_is_fitted__()
         return self.warm_start and is_fitted and hasattr(self, "_context_") == self.conditional
 
-    def _fit(
-        self, X: Any, y: Any, sample_weight: Any, path: str | PathLike[str] | None
-    ) -> Checkpoint | None:
+    def _fit(self, X: Any, y: Any, sample_weight: Any, path: Any) -> Checkpoint | None:
         check_parameters(self)
         who, is_warm = type(self).__name__, self._is_warm()
         device = parse_device(self.device, who)
@@ -273,7 +271,7 @@ class DensityEstimator(StoredDensity, DensityMixin, BaseEstimator, ABC):
         if not keep.all():  # or it would be a copy of the table for nothing
             x, weight = x[keep], weight[keep]
         generator = seeds.make_generator(self.random_state, device)
-        kept = path and open_checkpoint(self, path, (x, weight, context), generator)
+        kept = open_checkpoint(self, path, (x, weight, context), generator)
         self.n_samples_fit_ = len(x)
         if is_warm:
             preprocessing, core = take_apart(copy.deepcopy(self.density_).to(device))
@@ -292,9 +290,9 @@ class DensityEstimator(StoredDensity, DensityMixin, BaseEstimator, ABC):
         data = Rows(z, torch.from_numpy(weight).to(device, dtype), given, log_det)
         parts = data.split(self.validation_fraction, generator)
         del z, data  # training holds the parts alone
-        self._train(core, *parts, generator, kept or None)
+        self._train(core, *parts, generator, kept)
         self.density_: Any = assemble(preprocessing, core)
-        return kept or None
+        return kept
 
     def _validate(self, X: Any, is_warm: bool) -> NDArray[Any]:
         """Check X and the support; a row outside it is refused."""

@@ -24,11 +24,16 @@ _OF_NO_EFFECT = ("verbose", "random_state")  # the seed that comes of it counts
 
 def open_checkpoint(
     estimator: DensityEstimator,
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | None,
     data: tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None],
     generator: torch.Generator,
-) -> Checkpoint:
-    """Open the checkpoint of a fit: of its rows, weights and context, parameters and seed."""
+) -> Checkpoint | None:
+    """Open the checkpoint of a fit: of its rows, weights and context, parameters and seed.
+
+    None without a path.
+    """
+    if path is None:
+        return None
     who = type(estimator).__name__
     names = ("X", "sample_weight", "y")
     prints = {name: _hash(values) for name, values in zip(names, data, strict=True)}
