@@ -57,8 +57,7 @@ class AnomalyDetector(OutlierMixin, CalibratedScorer):
     n_folds : int, default=5
     background : estimator with `score_samples`, optional
         Of the likelihood ratio. None is the estimator itself, trained on rows of which 30 % of the
-        numbers are replaced by those of other rows, or on images that are turned by quarters at
-        random and have 10 % random pixels.
+        numbers are replaced at random.
     robust : bool, default=False
         Whether the training rows may be contaminated: the model is fitted again without the lowest
         tenth, or without the share `contamination`.

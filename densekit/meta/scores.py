@@ -25,7 +25,6 @@ MAX_ROWS_OF_THE_DEFAULT, MAX_ROWS_OF_ITS_FLOW = 20_000, 9_000
 MAX_VALUES_OF_ITS_FLOW = 1_500_000
 MAX_ROWS_OF_ENTROPY = 2000  # whose mean log-density is that of typical rows
 SHARE_OF_CORRUPTION = 0.3  # of the numbers of a row, in the background's training rows
-SHARE_OF_RANDOM_PIXELS = 0.1
 MAX_NATS = 1e9  # of a log-density that is infinite, so that contributions still add up
 
 
@@ -136,29 +135,21 @@ def _fitted(estimator: Any, X: Any, rng: np.random.RandomState) -> Any:
 
 
 def corrupted(X: Any, rng: np.random.RandomState) -> Any:
-    """X with some of its numbers replaced by those of other rows; for images see below.
+    """X with some of its numbers replaced: by those of other rows, for images by random levels.
 
     The background of a likelihood ratio learns from it what numbers look like, but not how they
-    belong together (Ren 2019, section 3). Images are turned by quarters at random, and some pixels
-    get random levels: what is left are strokes and textures, without what is their right way up.
+    belong together (Ren 2019, section 3).
     """
     values = np.array(X)
-    if values.ndim > 2:
-        return _corrupted_images(values, rng)
     is_replaced = rng.uniform(size=values.shape) < SHARE_OF_CORRUPTION
+    if values.ndim > 2:
+        levels = rng.randint(values.min(), values.max() + 1, values.shape).astype(values.dtype)
+        return np.where(is_replaced, levels, values)
     for column, mask in zip(values.T, is_replaced.T, strict=True):
         column[mask] = column[rng.randint(len(column), size=mask.sum())]
     if hasattr(X, "iloc"):
         return type(X)(values, columns=X.columns, index=X.index).astype(dict(X.dtypes))
     return values
-
-
-def _corrupted_images(images: NDArray[Any], rng: np.random.RandomState) -> NDArray[Any]:
-    step = 1 if images.shape[1] == images.shape[2] else 2  # quarters keep the shape of squares
-    turns = rng.randint(4 // step, size=len(images)) * step
-    turned = np.stack([np.rot90(image, k) for image, k in zip(images, turns, strict=True)])
-    levels = rng.randint(images.min(), images.max() + 1, images.shape).astype(images.dtype)
-    return np.where(rng.uniform(size=images.shape) < SHARE_OF_RANDOM_PIXELS, levels, turned)
 
 
 def some(X: Any, n_rows: int, rng: np.random.RandomState) -> Any:
