@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 from sklearn.base import BaseEstimator
 
+from densekit.persistence import Savable
+
 if TYPE_CHECKING:
     from densekit.testing.cases import Case
 
 
-class MetaEstimator(BaseEstimator, ABC):
+class MetaEstimator(Savable, BaseEstimator, ABC):
     """Base of estimators that hold a density estimator.
 
     A subclass is a dataclass (``eq=False, repr=False``) whose fields are its parameters, and

@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from densekit.data.kernel_rows import KernelRows
 from densekit.errors import ParameterError
 from densekit.estimators.parameters import (
     boolean,
@@ -61,6 +62,8 @@ class CalibratedScorer(MetaEstimator, ABC):
     robust: bool = parameter(False, boolean)
     n_orders: int = parameter(1, integer(1))
     random_state: Any = parameter(None)
+
+    _stored_types = (KernelRows,)  # in model files, beside what every estimator may hold
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Parameters by name; `score` is the parameter here, and a method as an attribute."""
