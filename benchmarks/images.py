@@ -99,8 +99,7 @@ def _binarized(epochs: int | None) -> Task:
         )
         return {"test nats": -scores.mean(), "error": scores.std() / len(scores) ** 0.5}
 
-    wide = {"n_layers": 6, "kernel_size": 5}  # strokes are longer than the default's reach
-    return PixelCNNEstimator(**wide, **_options(epochs, 10)), train, None, found
+    return PixelCNNEstimator(**_options(epochs, 4)), train, None, found
 
 
 def _classes(epochs: int | None) -> Task:
@@ -118,7 +117,7 @@ def _classes(epochs: int | None) -> Task:
             "bits per dimension": bits,
         }
 
-    return PixelCNNEstimator(conditional=True, **_options(epochs, 8)), X, y, found
+    return PixelCNNEstimator(conditional=True, **_options(epochs, 4)), X, y, found
 
 
 def _glow(epochs: int | None) -> Task:
@@ -144,7 +143,7 @@ def _glow(epochs: int | None) -> Task:
             "greatest gap there and back": np.abs(back - given[:N_TRANSLATED]).max(),
         }
 
-    return GlowEstimator(conditional=True, **_FLOW, **_options(epochs, 8)), X, y, found
+    return GlowEstimator(conditional=True, **_FLOW, **_options(epochs, 4)), X, y, found
 
 
 def _realnvp(epochs: int | None) -> Task:
@@ -154,7 +153,7 @@ def _realnvp(epochs: int | None) -> Task:
         _draw(folder, "realnvp", lambda: ImageGrid.from_estimator(model, 64, random_state=0))
         return {"bits per dimension": model.bits_per_dim(X_test).mean()}
 
-    return RealNVPEstimator(**_FLOW, **_options(epochs, 8)), X, None, found
+    return RealNVPEstimator(**_FLOW, **_options(epochs, 4)), X, None, found
 
 
 def _super(epochs: int | None) -> Task:

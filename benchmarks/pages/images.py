@@ -73,3 +73,4 @@ def foreign_page(result: dict[str, Any]) -> str:
         own = {c["score"]: c for c in cells if (c["trained_on"], c["foreign"]) == pair}
         found = " | ".join(f"{own[score]['auroc']:.3f}" for score in scores)
         lines.append(f"| {pair[0]} | {pair[1]} | {found} |")
+    return "\n".join(lines) + "\n"
