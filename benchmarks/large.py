@@ -36,9 +36,10 @@ def measure(n_rows: int, n_kills: int, row_group: int, threads: int) -> dict[str
         train = _write_rows(data, n_rows, row_group)
         train.to_parquet(folder / "train.parquet")
         _run("fit", folder / "train.parquet", *FIT, "--set", "max_epochs=5", "--out", model)
-        peak, seconds, code = _watch(_start(threads, "score", model, data, "--out", out))
+        process = _start(threads, "score", model, data, "--out", out)
+        peak, seconds, writing, code = _watch(process, folder)
         found = _compare(model, data, out) if code == 0 else {}
-        kills = [_kill(folder, model, data, seconds, threads) for _ in range(n_kills)]
+        kills = [_kill(folder, model, data, writing, threads) for _ in range(n_kills)]
         return {
             "n_rows": n_rows,
             "n_features": N_FEATURES,
@@ -49,6 +50,7 @@ def measure(n_rows: int, n_kills: int, row_group: int, threads: int) -> dict[str
             "exit_code": code,
             "peak_bytes": peak,
             "seconds": seconds,
+            "writing_seconds": writing,
             **found,
             "kills": kills,
         }
@@ -85,13 +87,20 @@ def _start(threads: int, *words: object) -> subprocess.Popen[bytes]:
     return subprocess.Popen(_command(*words), env=environment)
 
 
-def _watch(process: subprocess.Popen[bytes]) -> tuple[int, float, int]:
-    """Peak resident memory as Linux counts it, seconds, and the exit code."""
-    start, peak = time.perf_counter(), 0
+def _watch(process: subprocess.Popen[bytes], folder: Path) -> tuple[int, float, float, int]:
+    """Peak resident memory as Linux counts it, seconds in all and of writing, the exit code."""
+    start, peak, begun = time.perf_counter(), 0, None
     while process.poll() is None:
         peak = max(peak, _peak_bytes(process.pid))
+        if begun is None and _partials(folder):
+            begun = time.perf_counter()
         time.sleep(POLL_SECONDS)
-    return peak, time.perf_counter() - start, process.returncode
+    end = time.perf_counter()
+    return peak, end - start, end - (begun or end), process.returncode
+
+
+def _partials(folder: Path) -> int:
+    return len(list(folder.glob(f".*{PARTIAL_SUFFIX}")))
 
 
 def _peak_bytes(pid: int) -> int:
@@ -117,25 +126,29 @@ def _compare(model: Path, data: Path, out: Path) -> dict[str, Any]:
     return {"n_scores": len(scores), "n_checked": n_checked, "n_equal": n_equal}
 
 
-def _kill(folder: Path, model: Path, data: Path, seconds: float, threads: int) -> dict[str, Any]:
-    """Interrupt a run at a random moment; say what is there afterwards, and after a next start."""
+def _kill(folder: Path, model: Path, data: Path, writing: float, threads: int) -> dict[str, Any]:
+    """Interrupt a run while it writes; say what is there afterwards, and after a next run."""
     out = folder / "killed.csv"
     out.write_text("old")
     kind = random.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
     process = _start(threads, "score", model, data, "--out", out)
-    after = random.uniform(0.0, seconds)
+    while process.poll() is None and not _partials(folder):
+        time.sleep(POLL_SECONDS)
+    after = random.uniform(0.0, writing)
     time.sleep(after)
     process.send_signal(kind)
     process.wait()
-    is_old = out.read_text() == "old" if out.stat().st_size < 10 else False
-    left = len(list(folder.glob(f".*{PARTIAL_SUFFIX}")))
+    text = out.read_text()
+    is_whole = text == "old" or text.count("\n") == 1 + pq.ParquetFile(data).metadata.num_rows
+    left = _partials(folder)
     _run("score", model, folder / "train.parquet", "--out", out)
-    still = len(list(folder.glob(f".*{PARTIAL_SUFFIX}")))
+    still = _partials(folder)
     return {
         "signal": kind.name,
         "after_seconds": after,
         "exit_code": process.returncode,
-        "is_output_untouched": is_old,
+        "was_finished": text != "old",
+        "is_output_whole": is_whole,
         "n_temporary": left,
         "n_temporary_after_next": still,
     }

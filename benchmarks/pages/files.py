@@ -42,7 +42,7 @@ def large_page(result: dict[str, Any]) -> str:
     """What scoring a large file took, and what interrupted runs left."""
     rate = result["n_rows"] / result["seconds"]
     kills = result["kills"]
-    untouched = sum(kill["is_output_untouched"] for kill in kills)
+    whole = sum(kill["is_output_whole"] for kill in kills)
     killed = [kill for kill in kills if kill["signal"] == "SIGKILL"]
     left = sum(kill["n_temporary"] for kill in kills)
     still = sum(kill["n_temporary_after_next"] for kill in kills)
@@ -65,7 +65,7 @@ def large_page(result: dict[str, Any]) -> str:
             f"| scores compared with those of the rows at their places, bit-equal | "
             f"{result.get('n_equal', 0):,} of {result.get('n_checked', 0):,} |"
         ),
-        f"| interrupted runs that left the old output as it was | {untouched} of {len(kills)} |",
+        f"| interrupted runs with the old output or all of the new | {whole} of {len(kills)} |",
         f"| temporary files that they left ({len(killed)} by `kill -9`) | {left} |",
         f"| of these, left after the next run | {still} |",
     ]
