@@ -18,10 +18,25 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rich.table import Table as RichTable
 
-    from densekit.data.readers import Table
+    from densekit.data.table import Table
 
 N_SHOWN = 20
 ROWS_WRITTEN_AT_ONCE = 100_000
+
+Reference = Annotated[
+    Path | None,
+    typer.Option(
+        help="For a density: a table of normal rows that it was not fitted on, beside which "
+        "rows are judged."
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        help="Score, p-value and selection of each row: CSV, Parquet, Feather or .npy; - is "
+        "CSV on standard output. Without it, the strangest rows are printed."
+    ),
+]
 
 
 class Judge(NamedTuple):
@@ -43,20 +58,8 @@ def anomalies(
         float,
         typer.Option(help="Share of normal rows among those that are selected, on average."),
     ] = 0.1,
-    reference: Annotated[
-        Path | None,
-        typer.Option(
-            help="For a density: a table of normal rows that it was not fitted on, beside which "
-            "rows are judged."
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Score, p-value and selection of each row: CSV, Parquet, Feather or .npy; - is "
-            "CSV on standard output. Without it, the strangest rows are printed."
-        ),
-    ] = None,
+    reference: Reference = None,
+    out: Out = None,
     drop: Drop = None,
 ) -> None:
     """Find the rows of DATA that do not belong, with a bound on false alarms.

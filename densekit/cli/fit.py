@@ -13,6 +13,14 @@ from densekit.cli.app import command
 from densekit.cli.arguments import Data, Drop, Settings, Target
 from densekit.cli.reporter import Reporter
 
+Checkpoint = Annotated[
+    Path | None,
+    typer.Option(
+        help="Keep the state of a long fit in this file; a fit that was killed goes on from it "
+        "when the command is given again."
+    ),
+]
+
 
 @command(
     "densekit fit rows.csv --model nsf --out model.densekit",
@@ -29,13 +37,7 @@ def fit(
     target: Target = None,
     drop: Drop = None,
     out: Annotated[Path, typer.Option(help="Where the model goes.")] = Path("model.densekit"),
-    checkpoint: Annotated[
-        Path | None,
-        typer.Option(
-            help="Keep the state of a long fit in this file; a fit that was killed goes on from "
-            "it when the command is given again."
-        ),
-    ] = None,
+    checkpoint: Checkpoint = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of split, weights and batches.")] = 0,
 ) -> None:
     """Fit a density to the rows of DATA and write it to a model file."""

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from densekit.data.readers import Table
-from densekit.data.tables import check_cells, check_complete
+from densekit.data.cells import check_cells, check_complete
+from densekit.data.table import Table
 from densekit.errors import TableError
 
 BYTES_OF_A_CHUNK = 2**23  # what a model makes of a chunk takes several times that
