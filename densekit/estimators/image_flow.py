@@ -29,6 +29,8 @@ from densekit.transforms import Bounded, Chain, ConvCoupling, Factor, Transform
 
 LOGIT_MARGIN = 0.05  # share of the unit interval kept free on both sides (Dinh 2016, section 4.1)
 MAX_SCALES = 3
+# Levels by which rounding may take a translated pixel beyond the logit's bounds.
+GREY_SLACK = 1e-3
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -133,9 +135,9 @@ class ImageFlowEstimator(ImageEstimator, StackedFlowEstimator):
             raise ContextError(
                 f"{who} needs images and labels; fit with conditional=True and class labels as y."
             )
-        margin = _margin(self._form_.n_levels)
-        high = self._form_.n_levels + margin - 0.5
-        levels = self._form_.grey(X, low=-margin - 0.5, high=high, who=who)
+        reach = _margin(self._form_.n_levels) + GREY_SLACK
+        low, high = -reach - 0.5, self._form_.n_levels + reach - 0.5
+        levels = self._form_.grey(X, low=low, high=high, who=who)
         codes = [labels.encode(np.array([label]), who)[0] for label in (source, target)]
         flow = self._exact_flow()
 
