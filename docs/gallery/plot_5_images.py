@@ -36,7 +36,7 @@ height, width = X.shape[1:]
 # With ``conditional=True`` the labels are the condition. Scores are exact log-masses in nats, and
 # `bits_per_dim` says how many bits a pixel takes.
 
-pixelcnn = PixelCNNEstimator(conditional=True, n_layers=4, max_epochs=25, random_state=0)
+pixelcnn = PixelCNNEstimator(conditional=True, n_layers=3, max_epochs=12, random_state=0)
 pixelcnn.fit(X_train, y_train)
 print(f"{pixelcnn.bits_per_dim(X_test, y_test).mean():.3f} bits a pixel")
 
@@ -77,7 +77,7 @@ grid = ImageGrid(
 # A flow maps an image to latents and back. Encoded under one label and decoded under another, a
 # three becomes an eight, and the way back leads to the three again.
 
-glow = GlowEstimator(conditional=True, n_channels=32, max_epochs=40, random_state=0)
+glow = GlowEstimator(conditional=True, n_layers=4, n_channels=32, max_epochs=20, random_state=0)
 glow.fit(X_train, y_train)
 grid = ImageGrid.from_translation(glow, X_test[y_test == 3][:12], 3, 8)
 
@@ -95,7 +95,7 @@ grid = ImageGrid.from_estimator(glow, n=100, random_state=0, temperature=0.7)
 blocks = X.reshape(-1, height // 2, 2, width // 2, 2)
 small = np.rint(blocks.mean((2, 4))).astype(np.uint8)
 small_train, small_test = train_test_split(small, random_state=0)
-enlarge = GlowEstimator(conditional=True, n_channels=32, max_epochs=30, random_state=0)
+enlarge = GlowEstimator(conditional=True, n_layers=4, n_channels=32, max_epochs=10, random_state=0)
 enlarge.fit(X_train, small_train)
 large = enlarge.sample(y=small_test[:12], temperature=0.8, random_state=0)
 shown = small_test[:12].repeat(2, 1).repeat(2, 2)
