@@ -34,6 +34,12 @@ _IMAGE_NOTES = {
     "cifar glow": "on all 50,000 images: Glow 3.35, RealNVP 3.49 bits",
 }
 
+_IMAGE_PICTURES = {  # which the command draws into its folder, and docs/pictures keeps
+    "binarized": {"binarized": "samples", "completions": "the lower half filled in"},
+    "classes": {"classes": "samples of each class"},
+    "glow": {"glow": "samples of each class", "translation": "threes, as eights, and back"},
+}
+
 
 def images_page(result: dict[str, Any]) -> str:
     """What each model of images reached, at which cost."""
@@ -48,9 +54,17 @@ def images_page(result: dict[str, Any]) -> str:
     ]
     for cell in result["cells"]:
         found = "; ".join(f"{key}: {value:.4g}" for key, value in cell["found"].items())
-        row = [cell["task"], f"`{cell['model']}`", str(cell["n_rows"]), str(cell["epochs"])]
+        row = [
+            cell["task"],
+            f"`{' '.join(cell['model'].split())}`",
+            str(cell["n_rows"]),
+            str(cell["epochs"]),
+        ]
         row += [f"{cell['cpu_seconds']:.0f}", found, _IMAGE_NOTES.get(cell["task"], "")]
         lines.append("| " + " | ".join(row) + " |")
+    for cell in result["cells"]:
+        for name, title in _IMAGE_PICTURES.get(cell["task"], {}).items():
+            lines += ["", f"![{cell['task']}: {title}](pictures/{name}.png)"]
     return "\n".join(lines) + "\n"
 
 
