@@ -45,7 +45,7 @@ def measure(flips: int, saves: int, fits: int, seed: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         models = _models(folder)
-        result: dict[str, Any] = {"seed": seed, "damage": []}
+        result: dict[str, Any] = {"seed": seed, "clock": "CPU", "damage": []}
         for path in models:
             for kind, damage in _DAMAGES.items():
                 trials = damage(path, flips // len(models), random.Random(seed))

@@ -10,12 +10,15 @@ def robustness_page(result: dict[str, Any]) -> str:
     lines = [
         "## Robustness\n",
         (
-            "Measured by `python -m benchmarks robustness`, each kind of damage in a process that "
-            "may take one gigabyte of address space more than it has. Errors are densekit's own; "
+            f"Measured by `python -m benchmarks robustness --fits {result['fits'][0]['fits']}`, each "
+            "kind of damage in a process that may take one gigabyte of address space more than it has. Errors are densekit's own; "
             "a foreign one, a crash or executed code would be a fault. Where values of "
             "a description are replaced under a right checksum, some give a working model.\n"
         ),
-        "| model | damage | outcomes | executed | slowest, CPU s | memory grown, MB |",
+        (
+            f"| model | damage | outcomes | executed | slowest, {result['clock']} s "
+            "| memory grown, MB |"
+        ),
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for cell in result["damage"]:
