@@ -10,8 +10,9 @@ def robustness_page(result: dict[str, Any]) -> str:
     lines = [
         "## Robustness\n",
         (
-            f"Measured by `python -m benchmarks robustness --fits {result['fits'][0]['fits']}`, each "
-            "kind of damage in a process that may take one gigabyte of address space more than it has. Errors are densekit's own; "
+            f"Measured by `python -m benchmarks robustness --fits {result['fits'][0]['fits']}`, "
+            "each kind of damage in a process that may take one gigabyte of address space more "
+            "than it has. Errors are densekit's own; "
             "a foreign one, a crash or executed code would be a fault. Where values of "
             "a description are replaced under a right checksum, some give a working model.\n"
         ),
