@@ -60,7 +60,7 @@ def _fitted(path: Path, model: Any, X: Array, y: Array | None) -> tuple[Any, Res
     if path.exists():
         return load(path), json.loads(costs.read_text())
     start, cpu = time.perf_counter(), time.process_time()
-    model.fit(X, y)
+    model.fit(X, y, checkpoint=path.with_suffix(".checkpoint"))
     history = model.history_
     cost = {
         "n_rows": len(X),

@@ -55,6 +55,7 @@ MAX_VALUES_IN_FLOAT64 = 10_000
 MAX_ROWS_FOR_STATISTICS = 10_000
 MANY_ROWS = 10_000  # from here on "auto" builds larger models and adds no noise
 NOISE_FOR_FEW_ROWS = 0.3
+LEARNING_RATE = 2e-3
 Draw = Callable[[int, Tensor | None, torch.Generator], Tensor]
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -74,9 +75,9 @@ class DensityEstimator(StoredDensity, DensityMixin, BaseEstimator, ABC):
 
     support: Any = parameter("real")
     conditional: bool = parameter(False, boolean)
-    max_epochs: int | str = parameter(500, integer(1))  # images know "auto"
+    max_epochs: int | str = parameter(500, integer(1))  # images know "auto", here and below
     batch_size: int | str = parameter("auto", either(one_of("auto"), integer(1)))
-    learning_rate: float = parameter(2e-3, number(0.0))
+    learning_rate: float | str = parameter(LEARNING_RATE, number(0.0))
     validation_fraction: float = parameter(0.1, number(0.0, 1.0, including_low=True))
     n_iter_no_change: int = parameter(20, integer(1))
     tol: float = parameter(1e-4, number(0.0, including_low=True))
@@ -410,11 +411,14 @@ class DensityEstimator(StoredDensity, DensityMixin, BaseEstimator, ABC):
     def _max_epochs(self) -> int:
         return int(self.max_epochs)
 
+    def _learning_rate(self) -> float:
+        return float(self.learning_rate)
+
     def _trainer(self, noise: float) -> Trainer:
         return Trainer(
             max_epochs=self._max_epochs(),
             batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
+            learning_rate=self._learning_rate(),
             n_iter_no_change=self.n_iter_no_change,
             tol=self.tol,
             noise=noise,

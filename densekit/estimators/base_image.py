@@ -15,8 +15,8 @@ from densekit.data.columns import Columns
 from densekit.data.images import Images
 from densekit.densities.base import Density
 from densekit.errors import ShapeError
-from densekit.estimators.base import DensityEstimator
-from densekit.estimators.parameters import either, integer, one_of, parameter
+from densekit.estimators.base import LEARNING_RATE, DensityEstimator
+from densekit.estimators.parameters import either, integer, number, one_of, parameter
 from densekit.networks import has_fast_bfloat16, use_low_precision
 from densekit.training import Trainer
 
@@ -25,6 +25,9 @@ IMAGE_BATCH_SIZE = 32
 IMAGE_AVERAGE_DECAY = 0.999
 PIXELS_TO_SEE = 5e8  # in all epochs together: minutes of small models
 MIN_EPOCHS, MAX_EPOCHS = 3, 500
+# After an epoch over 8,000 images of MNIST validation nats were best at 6e-3 of 2, 3, 6 and 12e-3
+# for PixelCNN, and at 4e-3 of 2, 4 and 8e-3 for Glow.
+IMAGE_LEARNING_RATE = 4e-3
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -40,6 +43,7 @@ class ImageEstimator(DensityEstimator, ABC):
     """
 
     max_epochs: int | str = parameter("auto", either(one_of("auto"), integer(1)))
+    learning_rate: float | str = parameter("auto", either(one_of("auto"), number(0.0)))
     dtype: str = parameter("auto", one_of("auto", "bfloat16", "float32", "float64"))
     image_shape: Any = parameter(None)
     n_levels: int | str = parameter("auto", either(one_of("auto"), integer(2)))
@@ -98,6 +102,11 @@ class ImageEstimator(DensityEstimator, ABC):
             return MAX_EPOCHS
         n_pixels = self.n_samples_fit_ * math.prod(self._form_.shape[:2])
         return min(MAX_EPOCHS, max(MIN_EPOCHS, round(PIXELS_TO_SEE / n_pixels)))
+
+    def _learning_rate(self) -> float:
+        if not isinstance(self.learning_rate, str):
+            return self.learning_rate
+        return IMAGE_LEARNING_RATE if isinstance(self._form_, Images) else LEARNING_RATE
 
     def _trainer(self, noise: float) -> Trainer:
         trainer = super()._trainer(noise)

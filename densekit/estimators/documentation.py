@@ -61,6 +61,8 @@ max_epochs : int or "auto", default="auto"
     Most passes over the training rows. "auto" is 500 for tables, and for images so many that half
     a billion pixels are seen, from 3 to 500. On images the learning rate falls in a straight line
     to zero after so many epochs.
+learning_rate : float or "auto", default="auto"
+    Adam's, at the start. "auto" is 2e-3 for tables and 4e-3 for images.
 dtype : {"auto", "bfloat16", "float32", "float64"}, default="auto"
     As for all estimators. "bfloat16" lets the networks of images train in half precision, and
     everything else stay in float32; "auto" does so above 10,000 values where it is faster."""

@@ -9,7 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from densekit.networks.place_map import PlaceMap
 from densekit.networks.precision import MixedPrecision
+
+N_PLACE_FEATURES = 16  # of the context at each pixel
 
 
 class GatedConvNet(MixedPrecision):
@@ -35,7 +38,8 @@ class GatedConvNet(MixedPrecision):
     first_kernel_size : int
         Odd side of the first layer's kernels.
     n_context : int
-        Numbers of context, which move the biases of every layer (van den Oord 2016b, eq. 4).
+        Numbers of context, which move the biases of every layer, at each pixel otherwise (van den
+        Oord 2016b, eq. 5).
     """
 
     def __init__(
@@ -59,15 +63,21 @@ class GatedConvNet(MixedPrecision):
             for i, (width, size) in enumerate(zip(widths, sizes, strict=True))
         )
         self.head = ChannelHead(n_channels, n_inputs, n_params)
+        if n_context:
+            self.places = PlaceMap(n_context, N_PLACE_FEATURES, self.event_shape[1:])
 
     def compute(self, x: Tensor, context: Tensor | None = None) -> Tensor:  # type: ignore[override]
         """Map (batch, channels, height, width), and context (batch, n_context), to parameters of
         shape (batch, channels, height, width, n_params)."""
         vertical = horizontal = x.contiguous(memory_format=torch.channels_last)
+        places = self._places(context)
         for layer in self.layers:
-            vertical, horizontal = layer(vertical, horizontal, context)
+            vertical, horizontal = layer(vertical, horizontal, places)
         params: Tensor = self.head(horizontal, x)
         return params
+
+    def _places(self, context: Tensor | None) -> Tensor | None:
+        return None if context is None else self.places(context)
 
     @torch.no_grad()
     def solve(
@@ -97,14 +107,16 @@ class GatedConvNet(MixedPrecision):
         """
         channels, height, width = self.event_shape
         layers = cast("list[GatedLayer]", list(self.layers))
-        caches = [RowCache(layer, len(x), width, context) for layer in layers]
+        places = given = self._places(context)
+        caches = [RowCache(layer, len(x), width) for layer in layers]
         for row in range(height):
             if row:
                 above = x[:, :, row - 1]
                 for cache in caches:
-                    above = cache.see_row(above)
+                    above = cache.see_row(above, given)
+            given = None if places is None else places[:, :, row : row + 1]
             for cache in caches:
-                cache.start_row()
+                cache.start_row(given)
             for column in range(width):
                 features = x[:, :, row, column - 1] if column else torch.zeros_like(x[:, :, 0, 0])
                 for cache in caches:
@@ -141,10 +153,10 @@ class GatedLayer(nn.Module):
         self.horizontal = nn.Conv2d(n_inputs, 2 * n_channels, (1, n_columns), bias=False)
         self.output = nn.Conv2d(n_channels, n_channels, 1)
         if n_context:
-            self.context = nn.Linear(n_context, 4 * n_channels, bias=False)
+            self.context = nn.Conv2d(N_PLACE_FEATURES, 4 * n_channels, 1, bias=False)
 
     def forward(
-        self, vertical: Tensor, horizontal: Tensor, context: Tensor | None
+        self, vertical: Tensor, horizontal: Tensor, places: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Map both stacks, each (batch, channels, height, width)."""
         reach, width = self.reach, horizontal.shape[3]
@@ -152,19 +164,16 @@ class GatedLayer(nn.Module):
         above = self.vertical(padded)
         to_the_left = F.pad(horizontal, (reach, 0, 0, 0))[..., : width + reach - self.is_first]
         left = self.horizontal(to_the_left)
-        given = self.biases(context)
-        if given is not None:
-            above = above + given[0][:, :, None, None]
-            left = left + given[1][:, :, None, None]
+        if places is not None:
+            for_above, for_left = self.biases(places)
+            above, left = above + for_above, left + for_left
         left = left + self.crossing(F.pad(above, (0, 0, 1, -1)))
         above, left = gate(above), self.output(gate(left))
         return (above, left) if self.is_first else (vertical + above, horizontal + left)
 
-    def biases(self, context: Tensor | None) -> tuple[Tensor, Tensor] | None:
-        """What the context adds to both stacks, (batch, 2 * n_channels) each."""
-        if context is None:
-            return None
-        above, left = self.context(context).chunk(2, 1)
+    def biases(self, places: Tensor) -> tuple[Tensor, Tensor]:
+        """What the context adds to both stacks, (batch, 2 * n_channels, height, width) each."""
+        above, left = self.context(places).chunk(2, 1)
         return above, left
 
 
@@ -223,14 +232,12 @@ class RowCache:
     ----------
     layer : GatedLayer
     batch, width : int
-    context : Tensor of shape (batch, n_context) or None
     """
 
-    def __init__(self, layer: GatedLayer, batch: int, width: int, context: Tensor | None):
+    def __init__(self, layer: GatedLayer, batch: int, width: int):
         self.layer, self.width = layer, width
         like, reach = layer.output.weight, layer.reach
         n_inputs, n_channels = layer.vertical.in_channels, layer.output.in_channels
-        self._given = layer.biases(context)
         self._above = like.new_zeros(batch, 2 * n_channels, 1, width)
         self._rows = like.new_zeros(batch, n_inputs, reach + 1, width + 2 * reach)
         self._left = like.new_zeros(batch, width + reach, n_inputs)
@@ -238,22 +245,24 @@ class RowCache:
         self._kernel = layer.horizontal.weight[:, :, 0].permute(2, 1, 0).flatten(0, 1)
         self._output = layer.output.weight[:, :, 0, 0].T, cast("Tensor", layer.output.bias)
 
-    def see_row(self, row: Tensor) -> Tensor:
-        """Take the vertical stack's row (batch, n_inputs, width); return what it makes of it."""
+    def see_row(self, row: Tensor, places: Tensor | None) -> Tensor:
+        """Take the vertical stack's row (batch, n_inputs, width) and the context at its places
+        (batch, n_features, 1, width); return what it makes of them."""
         reach = self.layer.reach
         self._rows = self._rows.roll(-1, 2)
         self._rows[:, :, -1, reach : reach + self.width] = row
         self._above = self.layer.vertical(self._rows)
-        if self._given is not None:
-            self._above += self._given[0][:, :, None, None]
+        if places is not None:
+            self._above += self.layer.biases(places)[0]
         above = gate(self._above)[:, :, 0]
         return above if self.layer.is_first else row + above
 
-    def start_row(self) -> None:
-        """Forget the pixels to the left, and hear of the rows above."""
-        heard = self.layer.crossing(self._above)[:, :, 0].permute(2, 0, 1)
-        if self._given is not None:
-            heard = heard + self._given[1]
+    def start_row(self, places: Tensor | None) -> None:
+        """Forget the pixels to the left, and hear of the rows above and of the context."""
+        heard = self.layer.crossing(self._above)
+        if places is not None:
+            heard = heard + self.layer.biases(places)[1]
+        heard = heard[:, :, 0].permute(2, 0, 1)
         self._heard = heard.contiguous()
         self._left.zero_()
 

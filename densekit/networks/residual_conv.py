@@ -8,7 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from densekit.networks.place_map import PlaceMap
 from densekit.networks.precision import MixedPrecision
+
+N_PLACE_FEATURES = 8  # of numbers of context, at each pixel
 
 
 class ResidualConvNet(MixedPrecision):
@@ -25,10 +28,11 @@ class ResidualConvNet(MixedPrecision):
         Channels of the hidden layers.
     n_blocks : int
     context_shape : sequence of int, optional
-        Numbers of context, which move the biases of every block, or an image of context (channels,
-        height, width), which is brought to the size of the inputs and joins them.
-    size : (height, width), optional
-        Of the inputs; needed where the context is an image.
+        Numbers of context, which move the biases of every block and join the inputs as an image
+        that is learned, or an image of context (channels, height, width), which is brought to the
+        size of the inputs and joins them.
+    size : (height, width)
+        Of the inputs.
     """
 
     def __init__(
@@ -38,16 +42,16 @@ class ResidualConvNet(MixedPrecision):
         *,
         n_channels: int,
         n_blocks: int,
+        size: Sequence[int],
         context_shape: Sequence[int] | None = None,
-        size: Sequence[int] = (),
     ):
         super().__init__()
-        self.n_seen, n_context = 0, 0
+        n_seen, n_context = 0, 0
         if context_shape is not None and len(context_shape) > 1:
-            self.n_seen = resize(torch.empty(1, *context_shape, device="meta"), size).shape[1]
+            n_seen = resize(torch.empty(1, *context_shape, device="meta"), size).shape[1]
         elif context_shape is not None:
-            n_context = context_shape[0]
-        self.first = nn.Conv2d(n_inputs + self.n_seen, n_channels, 3, padding=1)
+            n_seen, n_context = N_PLACE_FEATURES, context_shape[0]
+        self.first = nn.Conv2d(n_inputs + n_seen, n_channels, 3, padding=1)
         self.wide = nn.ModuleList(
             nn.Conv2d(n_channels, n_channels, 3, padding=1) for _ in range(n_blocks)
         )
@@ -55,17 +59,20 @@ class ResidualConvNet(MixedPrecision):
         self.last = nn.Conv2d(n_channels, n_outputs, 3, padding=1)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
+        self.has_numbers = n_context > 0
         if n_context:
+            self.places = PlaceMap(n_context, n_seen, size)
             self.context = nn.Linear(n_context, n_channels * (n_blocks + 1))
 
     def compute(self, x: Tensor, context: Tensor | None = None) -> Tensor:  # type: ignore[override]
         """Map (batch, n_inputs, H, W) to (batch, n_outputs, H, W)."""
         shifts: Sequence[Tensor] = ()
-        if context is not None and self.n_seen:
-            x = torch.cat([x, resize(context.to(x.dtype), x.shape[2:])], 1)
+        if context is not None and self.has_numbers:
+            numbers = context.flatten(1).to(x.dtype)
+            shifts = self.context(numbers)[:, :, None, None].chunk(len(self.wide) + 1, 1)
+            x = torch.cat([x, self.places(numbers).to(x.dtype)], 1)
         elif context is not None:
-            moved = self.context(context.flatten(1).to(x.dtype))
-            shifts = moved[:, :, None, None].chunk(len(self.wide) + 1, 1)
+            x = torch.cat([x, resize(context.to(x.dtype), x.shape[2:])], 1)
         h = self.first(x.contiguous(memory_format=torch.channels_last))
         if shifts:
             h = h + shifts[0]
