@@ -28,9 +28,9 @@ class ResidualConvNet(MixedPrecision):
         Channels of the hidden layers.
     n_blocks : int
     context_shape : sequence of int, optional
-        Numbers of context, which move the biases of every block and join the inputs as an image
-        that is learned, or an image of context (channels, height, width), which is brought to the
-        size of the inputs and joins them.
+        Numbers of context, which move the biases of every block, and join the inputs and move the
+        outputs at each place otherwise; or an image of context (channels, height, width), which is
+        brought to the size of the inputs and joins them.
     size : (height, width)
         Of the inputs.
     """
@@ -62,11 +62,15 @@ class ResidualConvNet(MixedPrecision):
         self.has_numbers = n_context > 0
         if n_context:
             self.places = PlaceMap(n_context, n_seen, size)
+            self.direct = PlaceMap(n_context, n_outputs, size)
+            nn.init.zeros_(self.direct.linear.weight)
+            nn.init.zeros_(self.direct.linear.bias)
             self.context = nn.Linear(n_context, n_channels * (n_blocks + 1))
 
     def compute(self, x: Tensor, context: Tensor | None = None) -> Tensor:  # type: ignore[override]
         """Map (batch, n_inputs, H, W) to (batch, n_outputs, H, W)."""
         shifts: Sequence[Tensor] = ()
+        numbers = None
         if context is not None and self.has_numbers:
             numbers = context.flatten(1).to(x.dtype)
             shifts = self.context(numbers)[:, :, None, None].chunk(len(self.wide) + 1, 1)
@@ -82,7 +86,7 @@ class ResidualConvNet(MixedPrecision):
                 inner = inner + shifts[i]
             h = h + narrow(F.relu(inner))
         outputs: Tensor = self.last(F.relu(h))
-        return outputs
+        return outputs if numbers is None else outputs + self.direct(numbers)
 
 
 def resize(image: Tensor, size: Sequence[int]) -> Tensor:
