@@ -12,6 +12,7 @@ import functools
 import importlib
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -131,7 +132,7 @@ def load(group: str, name: str) -> Any:
         return _registered[group, name]
     found = [p for p in plugins() if p.group == group and name in (p.name, p.qualified_name)]
     if not found:
-        raise UnknownNameError(_unknown(group, name))
+        raise UnknownNameError(_unknown([group], name))
     if len(found) > 1:
         claimants = " and ".join(repr(plugin.distribution) for plugin in found)
         choices = " or ".join(repr(plugin.qualified_name) for plugin in found)
@@ -202,6 +203,22 @@ def make_estimator(name: str, **params: Any) -> Any:
     MAFEstimator(n_layers=3)
     """
     return load("estimators", name)(**params)
+
+
+def load_from(groups: Sequence[str], name: str) -> Any:
+    """Load a name from the first of several groups that has it.
+
+    Raises
+    ------
+    ValueError
+        None has it; the names of all are listed.
+    """
+    for group in groups:
+        try:
+            return load(group, name)
+        except UnknownNameError:
+            pass
+    raise UnknownNameError(_unknown([_group(group) for group in groups], name))
 
 
 def find(cls: type) -> Plugin | None:
@@ -287,8 +304,9 @@ def _check_contract(group: str, target: Any, who: str) -> None:
         )
 
 
-def _unknown(group: str, name: str) -> str:
-    names = available(group)
+def _unknown(groups: Sequence[str], name: str) -> str:
+    names = [known for group in groups for known in available(group)]
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     hint = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
-    return f"There is no {name!r} in {group!r}. {hint}Available: {', '.join(names)}."
+    where = " or ".join(map(repr, groups))
+    return f"There is no {name!r} in {where}. {hint}Available: {', '.join(names)}."

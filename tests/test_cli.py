@@ -13,9 +13,9 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 import densekit
-from densekit import registry
+from densekit import NSFEstimator, registry
 from densekit.cli import app, comparison, demonstration, settings
-from densekit.errors import ParameterError
+from densekit.errors import ParameterError, UnknownNameError
 
 run = CliRunner().invoke
 QUICK = ("--set", "max_epochs=2", "--set", "n_layers=1", "--set", "hidden_sizes=[8]")
@@ -220,6 +220,22 @@ def test_wrong_settings_are_named():
         settings.build("nsf", {"n_layrs": 3})
     with pytest.raises(ParameterError, match="n_layers=0"):
         settings.build("nsf", {"n_layers": 0})
+    with pytest.raises(ParameterError, match="name the estimator first"):
+        settings.build("anomaly", {"estimator__n_layers": 3})
+    with pytest.raises(ParameterError, match="has no parameter 'estimator'"):
+        settings.build("nsf", {"estimator": "maf"})
+    with pytest.raises(ParameterError, match="names no estimator"):
+        settings.build("anomaly", {"estimator": 3})
+    with pytest.raises(UnknownNameError, match=r"'estimators' or 'meta'.*'nsf'.*anomaly"):
+        settings.build("nsff", {})
+
+
+def test_settings_reach_an_estimator_inside_another():
+    given = settings.parse(["estimator=nsf", "estimator__n_layers=3", "score=log_density"])
+    detector = settings.build("anomaly", given)
+    assert isinstance(detector.estimator, NSFEstimator)
+    assert detector.estimator.n_layers == 3
+    assert detector.get_params()["score"] == "log_density"
 
 
 USAGE = [["fit"], ["none"], ["fit", "x.csv", "--set", "n_layers"], ["sample", "m", "-n", "0"]]
@@ -233,7 +249,7 @@ def test_wrong_usage_is_code_2(words):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["fit", "none.csv"], "none.csv"),
+        (["fit", "none.csv"], "none.csv: No such file or directory"),
         (["fit", "{}/rows.csv", "--model", "nfs"], "Did you mean 'nsf'"),
         (["fit", "{}/rows.csv", "--out", "no/such/m.densekit"], "no folder"),
         (["fit", "{}/kinds.csv"], "column 'kind'"),

@@ -118,6 +118,8 @@ def _errors_in_one_line(name: str, reporter: Reporter) -> Iterator[None]:
 
 def _in_one_line(error: Exception) -> str:
     """What an error says; one that nobody thought of says its class, and how to see more."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
     text = " ".join(str(error).split())
     if isinstance(error, ValueError | TypeError | ImportError | OSError | RuntimeError) and text:
         return text

@@ -12,10 +12,10 @@ from typing import Any
 import typer
 
 from densekit import registry
-from densekit.errors import ParameterError, UnknownNameError
+from densekit.errors import ParameterError
 
-# Where `--model` looks for a name.
-GROUPS = tuple(group for group in ("estimators", "meta") if group in registry.GROUPS)
+GROUPS = ("estimators", "meta")  # where `--model` looks for a name
+ESTIMATORS = ("estimator", "background")  # parameters that are estimators themselves
 
 
 def parse(settings: Sequence[str] | None) -> dict[str, Any]:
@@ -44,6 +44,9 @@ def _value(text: str) -> Any:
 def build(name: str, settings: dict[str, Any]) -> Any:
     """Build the estimator of a name, with parameters that it knows and finds good.
 
+    A parameter that is an estimator is given by its name, and its own parameters behind two
+    underscores: ``estimator=nsf`` and ``estimator__n_layers=3``.
+
     Raises
     ------
     UnknownNameError
@@ -51,17 +54,17 @@ def build(name: str, settings: dict[str, Any]) -> Any:
     ParameterError
         A ValueError: it has no such parameter, or refuses the value.
     """
-    estimator = _load(name)()
+    estimator = registry.load_from(GROUPS, name)()
+    parts = {key: _part(key, settings[key]) for key in ESTIMATORS if key in settings}
+    estimator.set_params(**{k: v for k, v in parts.items() if k in estimator.get_params()})
     known = estimator.get_params()
     for key in settings:
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
             raise ParameterError(
-                f"{type(estimator).__name__} has no parameter {key!r}; {hint}"
+                f"{type(estimator).__name__} has no parameter {key!r}; {_hint(key, list(known))}"
                 f"its parameters are {', '.join(known)}."
             )
-    estimator.set_params(**settings)
+    estimator.set_params(**(settings | parts))
     if dataclasses.is_dataclass(estimator):
         from densekit.estimators.parameters import check_parameters
 
@@ -75,10 +78,19 @@ def set_default(estimator: Any, settings: dict[str, Any], key: str, value: Any) 
         estimator.set_params(**{key: value})
 
 
-def _load(name: str) -> Any:
-    for group in GROUPS[1:]:
-        try:
-            return registry.load(group, name)
-        except UnknownNameError:
-            pass
-    return registry.load(GROUPS[0], name)
+def _part(key: str, name: Any) -> Any:
+    """An estimator inside another, by its name."""
+    if not isinstance(name, str):
+        raise ParameterError(
+            f"--set {key}={name!r} names no estimator; the names are "
+            f"{', '.join(registry.available(GROUPS[0]))}."
+        )
+    return registry.load(GROUPS[0], name)()
+
+
+def _hint(key: str, known: Sequence[str]) -> str:
+    part = key.partition("__")[0]
+    if part != key and part in ESTIMATORS and part in known:
+        return f"name the {part} first, such as --set {part}=maf; "
+    near = difflib.get_close_matches(key, known, n=1)
+    return f"did you mean {near[0]!r}? " if near else ""
