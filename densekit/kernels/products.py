@@ -14,6 +14,7 @@ MIN_TRAINING_WORK = 2**23  # the same where small products follow one another, t
 # the same beside few rows and beside many. Longer sums always go to oneDNN, thin results to BLAS.
 MAX_SHARED_SUM = 128
 MIN_ONEDNN_ROWS = 4
+COLUMNS_OF_A_TILE = 16  # of a result, by which BLAS goes along
 
 
 def product(a: Tensor, b: Tensor, is_over_rows: bool = False) -> Tensor:
@@ -38,6 +39,8 @@ def product_into(a: Tensor, b: Tensor, out: Tensor) -> None:
     """``out = a @ b`` in training, where rounding may differ from batch to batch."""
     if a.shape[0] * b.numel() >= MIN_TRAINING_WORK and a.dtype == torch.float32:
         out.copy_(product(a, b, is_over_rows=True))
+    elif out.shape[1] < out.shape[0] and out.shape[1] % COLUMNS_OF_A_TILE:
+        out.copy_(torch.mm(b.T, a.T).T)  # which leaves no tile half empty
     else:
         torch.mm(a, b, out=out)
 

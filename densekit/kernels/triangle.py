@@ -82,7 +82,7 @@ def plan(
             (torch.addmm, (above, upper.T, of_y[:half]), above),
         ],
         [
-            (torch.mm, (of_y[:half], x[:seen].T), of_weight[:half, :seen]),
-            (torch.mm, (of_y[half:], x.T), of_weight[half:]),
+            (product_into, (of_y[:half], x[:seen].T), of_weight[:half, :seen]),
+            (product_into, (of_y[half:], x.T), of_weight[half:]),
         ],
     )
