@@ -8,6 +8,7 @@ from densekit.kernels.adam import norm_squared, step_adam
 from densekit.kernels.affine import affine
 from densekit.kernels.elementwise import MapKernel
 from densekit.kernels.layer import Layer, map_layer, unmap_layer
+from densekit.kernels.linear import LinearPass
 from densekit.kernels.passes import ColumnPass, LayerPass, Pass, Scratch, is_learned
 from densekit.kernels.perceptron import perceptron
 from densekit.kernels.products import product
@@ -21,6 +22,7 @@ __all__ = [
     "ColumnPass",
     "Layer",
     "LayerPass",
+    "LinearPass",
     "MapKernel",
     "Pass",
     "Scratch",

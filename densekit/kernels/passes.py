@@ -110,8 +110,8 @@ class LayerPass(Pass):
     ):
         self._layer, self._moved, self._scratch = layer, moved.numpy(), scratch
         self._masks = None if layer.masks is None else list(layer.masks)
-        self._weights, self._of_weights = _values_and_gradients(weights)
-        biases, of_biases = _values_and_gradients(biases)
+        self._weights, self._of_weights = values_and_gradients(weights)
+        biases, of_biases = values_and_gradients(biases)
         if self._masks is not None:
             torch._foreach_mul_(self._weights, self._masks)
         masks: Sequence[Tensor | None] = self._masks or [None] * len(weights)
@@ -211,7 +211,7 @@ class ColumnPass(Pass):
     """The pass of (x + shift) * exp(log_scale), with parameters of shape (n_features,)."""
 
     def __init__(self, shift: Tensor, log_scale: Tensor):
-        values, gradients = _values_and_gradients([shift, log_scale])
+        values, gradients = values_and_gradients([shift, log_scale])
         self._parameters = tuple(value.numpy() for value in values)
         self._gradients = tuple(gradient.numpy() for gradient in gradients)
 
@@ -227,7 +227,7 @@ class ColumnPass(Pass):
         return of_rows
 
 
-def _values_and_gradients(parameters: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+def values_and_gradients(parameters: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
     """The memory of parameters and that of their gradients, which start at zero."""
     for parameter in parameters:
         if parameter.grad is None:

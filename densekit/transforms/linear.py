@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from densekit import kernels
 from densekit.transforms.base import RowMap, Transform
 
 if TYPE_CHECKING:
@@ -57,6 +58,13 @@ class Linear(Transform):
 
     def _log_det(self, n_rows: int) -> Tensor:
         return (self._n_positions * self.log_scale.sum()).expand(n_rows)
+
+    def passes(self, scratch: kernels.Scratch) -> list[kernels.Pass]:
+        parameters = self.lower, self.upper, self.log_scale
+        is_fast = kernels.is_usable(*parameters) and kernels.is_learned(*parameters)
+        if not is_fast or len(self.event_shape) > 1:
+            return super().passes(scratch)
+        return [kernels.LinearPass(*parameters, self.permutation)]
 
     @torch.no_grad()
     def fold(self) -> RowMap:
