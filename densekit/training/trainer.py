@@ -22,6 +22,8 @@ MAX_ROLLBACKS = 5
 ROLLBACK_FACTOR = 0.3  # of the learning rate, at each rollback
 PLATEAU_FACTOR = 0.5  # of noise or learning rate, after a third of the patience without progress
 SECONDS_BETWEEN_CHECKPOINTS = 180.0  # little is lost, and writing costs nothing to speak of
+# Adam's first steps move all weights by the learning rate, and together they move a deep flow far.
+WARM_UP_STEPS = 100
 LEAST_NOISE = 0.01  # what is less becomes none
 BAR_FORMAT = "{desc} {n_fmt}/{total_fmt} |{bar:5}| {remaining} left{postfix}"
 
@@ -50,7 +52,8 @@ class Trainer:
     average_decay : float
         Per step, of the averaged weights, which are scored and kept.
     is_annealed : bool
-        Whether the learning rate falls in a straight line, to zero after `max_epochs`.
+        Whether the learning rate rises over the first steps, and then falls in a straight line, to
+        zero after `max_epochs`.
     checkpoint_seconds : float
         After which the end of an epoch writes the checkpoint.
     verbose : int
@@ -244,7 +247,10 @@ class _Run:
         for i, index in enumerate(batches):
             if self.options.is_annealed:
                 done = (self.history.n_epochs + i / len(batches)) / self.options.max_epochs
-                self._learner.learning_rate = self._rate * (1 - done)
+                n_done = self.history.n_epochs * len(batches) + i
+                n_slow = min(WARM_UP_STEPS, 0.1 * self.options.max_epochs * len(batches))
+                slower = min(1.0, (n_done + 1) / (n_slow + 1))
+                self._learner.learning_rate = self._rate * (1 - done) * slower
             total += self._step(index) * len(index)
         return total / len(self.train)
 
