@@ -13,6 +13,8 @@ def anomaly_page(result: dict[str, Any]) -> str:
     methods = list(dict.fromkeys(cell["method"] for cell in cells))
     shown = [name for name in ("KNN", "DTE-NP", "DTE-C") if published]
     seeds = " ".join(f"--seeds {seed}" for seed in result["seeds"])
+    seeds_of = {m: sorted({c["seed"] for c in cells if c["method"] == m}) for m in methods}
+    fewer = [method for method in methods if seeds_of[method] != result["seeds"]]
     lines = [
         "## Anomalies\n",
         (
@@ -24,6 +26,8 @@ def anomaly_page(result: dict[str, Any]) -> str:
             "published.\n"
         ),
     ]
+    if fewer:
+        lines.append(f"Of seed {seeds_of[fewer[0]][0]} alone: {', '.join(fewer)}.\n")
     if result["skipped"]:
         lines.append(f"Not installed and so skipped: {', '.join(result['skipped'])}.\n")
     lines += ["| set | " + " | ".join([*methods, *(f"*{name}*" for name in shown)]) + " |"]

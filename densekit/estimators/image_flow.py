@@ -121,7 +121,8 @@ class ImageFlowEstimator(ImageEstimator, StackedFlowEstimator):
         Returns
         -------
         ndarray shaped as X, float64
-            Grey levels with fractions, so that the way back leads to X again.
+            Grey levels with fractions, so that the way back leads to X again, except where a pixel
+            comes so near the logit's bounds that float64 cannot tell it from them.
 
         Raises
         ------
