@@ -38,6 +38,7 @@ _IMAGE_PICTURES = {  # which the command draws into its folder, and docs/picture
     "binarized": {"binarized": "samples", "completions": "the lower half filled in"},
     "classes": {"classes": "samples of each class"},
     "glow": {"glow": "samples of each class", "translation": "threes, as eights, and back"},
+    "realnvp": {"realnvp": "samples"},
     "super": {"super_resolution": "small images, drawn large, and true"},
 }
 
