@@ -64,7 +64,7 @@ def build(name: str, settings: dict[str, Any]) -> Any:
                 f"{type(estimator).__name__} has no parameter {key!r}; {_hint(key, list(known))}"
                 f"its parameters are {', '.join(known)}."
             )
-    estimator.set_params(**(settings | parts))
+    estimator.set_params(**{k: v for k, v in settings.items() if k not in parts})
     if dataclasses.is_dataclass(estimator):
         from densekit.estimators.parameters import check_parameters
 

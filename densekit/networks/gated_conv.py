@@ -107,16 +107,15 @@ class GatedConvNet(MixedPrecision):
         """
         channels, height, width = self.event_shape
         layers = cast("list[GatedLayer]", list(self.layers))
-        places = given = self._places(context)
+        places = self._places(context)
         caches = [RowCache(layer, len(x), width) for layer in layers]
         for row in range(height):
             if row:
                 above = x[:, :, row - 1]
                 for cache in caches:
-                    above = cache.see_row(above, given)
-            given = None if places is None else places[:, :, row : row + 1]
+                    above = cache.see_row(above)
             for cache in caches:
-                cache.start_row(given)
+                cache.start_row(None if places is None else places[:, :, row : row + 1])
             for column in range(width):
                 features = x[:, :, row, column - 1] if column else torch.zeros_like(x[:, :, 0, 0])
                 for cache in caches:
@@ -245,23 +244,24 @@ class RowCache:
         self._kernel = layer.horizontal.weight[:, :, 0].permute(2, 1, 0).flatten(0, 1)
         self._output = layer.output.weight[:, :, 0, 0].T, cast("Tensor", layer.output.bias)
 
-    def see_row(self, row: Tensor, places: Tensor | None) -> Tensor:
-        """Take the vertical stack's row (batch, n_inputs, width) and the context at its places
-        (batch, n_features, 1, width); return what it makes of them."""
+    def see_row(self, row: Tensor) -> Tensor:
+        """Take the vertical stack's row (batch, n_inputs, width); return what it makes of it."""
         reach = self.layer.reach
         self._rows = self._rows.roll(-1, 2)
         self._rows[:, :, -1, reach : reach + self.width] = row
         self._above = self.layer.vertical(self._rows)
-        if places is not None:
-            self._above += self.layer.biases(places)[0]
+        if self._given is not None:
+            self._above += self._given[0]
         above = gate(self._above)[:, :, 0]
         return above if self.layer.is_first else row + above
 
     def start_row(self, places: Tensor | None) -> None:
-        """Forget the pixels to the left, and hear of the rows above and of the context."""
+        """Forget the pixels to the left; hear of the rows above, and of the context at the places
+        of this row (batch, n_features, 1, width)."""
         heard = self.layer.crossing(self._above)
-        if places is not None:
-            heard = heard + self.layer.biases(places)[1]
+        self._given = None if places is None else self.layer.biases(places)
+        if self._given is not None:
+            heard = heard + self._given[1]
         heard = heard[:, :, 0].permute(2, 0, 1)
         self._heard = heard.contiguous()
         self._left.zero_()

@@ -246,11 +246,9 @@ class _Run:
         self._learner.learning_rate = self._rate
         for i, index in enumerate(batches):
             if self.options.is_annealed:
-                done = (self.history.n_epochs + i / len(batches)) / self.options.max_epochs
                 n_done = self.history.n_epochs * len(batches) + i
-                n_slow = min(WARM_UP_STEPS, 0.1 * self.options.max_epochs * len(batches))
-                slower = min(1.0, (n_done + 1) / (n_slow + 1))
-                self._learner.learning_rate = self._rate * (1 - done) * slower
+                n_steps = self.options.max_epochs * len(batches)
+                self._learner.learning_rate = self._rate * _annealed(n_done, n_steps)
             total += self._step(index) * len(index)
         return total / len(self.train)
 
@@ -315,6 +313,12 @@ class _Run:
         self._weights.set(self._best_weights)
         self._rate *= ROLLBACK_FACTOR
         self._learner.restart()
+
+
+def _annealed(n_done: int, n_steps: int) -> float:
+    """The share of the learning rate after so many of all steps."""
+    n_slow = min(WARM_UP_STEPS, 0.1 * n_steps)
+    return (1 - n_done / n_steps) * min(1.0, (n_done + 1) / (n_slow + 1))
 
 
 def _batch_size(batch_size: int | str, n_rows: int) -> int:
