@@ -6,10 +6,11 @@ contract kit checks that the two agree, gradients too.
 
 from densekit.kernels.adam import norm_squared, step_adam
 from densekit.kernels.affine import affine
+from densekit.kernels.columns import ColumnPass
 from densekit.kernels.elementwise import MapKernel
 from densekit.kernels.layer import Layer, map_layer, unmap_layer
 from densekit.kernels.linear import LinearPass
-from densekit.kernels.passes import ColumnPass, LayerPass, Pass, Scratch, is_learned
+from densekit.kernels.passes import LayerPass, Pass, Scratch, is_learned
 from densekit.kernels.perceptron import perceptron
 from densekit.kernels.products import product
 from densekit.kernels.rows import map_rows

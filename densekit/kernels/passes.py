@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 
 from densekit.kernels.affine import differentiate_affine, map_affine
-from densekit.kernels.compiled import compiled, compiled_sums
+from densekit.kernels.compiled import compiled
 from densekit.kernels.elementwise import Array
 from densekit.kernels.layer import Layer
-from densekit.kernels.numbers import exp
 from densekit.kernels.perceptron import add_and_bound, differentiate_bound
 from densekit.kernels.spline import differentiate_spline, map_spline
+from densekit.kernels.sums import total
 from densekit.kernels.triangle import Products, find_half, plan, run
 
 MAX_BATCH_SIZES = 4  # of which a pass keeps memory
@@ -207,26 +207,6 @@ class _Memory(NamedTuple):
         return cls(values, products, pairs[1:-1], *pairs[-1], gradients[0], x)
 
 
-class ColumnPass(Pass):
-    """The pass of (x + shift) * exp(log_scale), with parameters of shape (n_features,)."""
-
-    def __init__(self, shift: Tensor, log_scale: Tensor):
-        values, gradients = values_and_gradients([shift, log_scale])
-        self._parameters = tuple(value.numpy() for value in values)
-        self._gradients = tuple(gradient.numpy() for gradient in gradients)
-
-    def forward(self, rows: Tensor, context: Tensor | None, log_det: Tensor) -> Tensor:
-        self._z = np.empty(rows.shape, self._parameters[0].dtype)
-        _map_columns(rows.numpy(), *self._parameters, self._z, log_det.numpy())
-        return rows
-
-    def backward(self, of_rows: Tensor, of_log_det: Tensor, needs_rows: bool) -> Tensor:
-        _differentiate_columns(
-            of_rows.numpy(), of_log_det.numpy(), self._parameters[1], self._z, *self._gradients
-        )
-        return of_rows
-
-
 def values_and_gradients(parameters: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
     """The memory of parameters and that of their gradients, which start at zero."""
     for parameter in parameters:
@@ -294,52 +274,4 @@ def _differentiate_features(
     for j in range(len(moved)):
         of_rows[moved[j]] = of_x[j]
     for k in range(len(of_raw)):
-        of_bias[k] = _sum(of_raw[k])
-
-
-@compiled
-def _map_columns(rows: Array, shift: Array, log_scale: Array, z: Array, log_det: Array) -> None:
-    one = rows.dtype.type(1)
-    total = one - one
-    for j in range(len(rows)):
-        row, scale, offset = rows[j], exp(log_scale[j]), shift[j]
-        total += log_scale[j]
-        for i in range(len(row)):
-            row[i] = (row[i] + offset) * scale
-        z[j] = row
-    for i in range(len(log_det)):
-        log_det[i] += total
-
-
-@compiled
-def _differentiate_columns(
-    of_rows: Array,
-    of_log_det: Array,
-    log_scale: Array,
-    z: Array,
-    of_shift: Array,
-    of_log_scale: Array,
-) -> None:
-    from_log_det = _sum(of_log_det)
-    for j in range(len(of_rows)):
-        row, scale = of_rows[j], exp(log_scale[j])
-        of_log_scale[j] = _sum_of_products(row, z[j]) + from_log_det
-        for i in range(len(row)):
-            row[i] *= scale
-        of_shift[j] = _sum(row)
-
-
-@compiled_sums
-def _sum(values: Array) -> float:
-    total = values[0] - values[0]
-    for i in range(len(values)):
-        total += values[i]
-    return total
-
-
-@compiled_sums
-def _sum_of_products(a: Array, b: Array) -> float:
-    total = a[0] - a[0]
-    for i in range(len(a)):
-        total += a[i] * b[i]
-    return total
+        of_bias[k] = total(of_raw[k])
