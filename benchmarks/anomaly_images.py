@@ -19,7 +19,7 @@ from densekit import AnomalyDetector, PixelCNNEstimator
 from densekit.meta.scores import corrupted
 
 N_LEVELS, N_TEST = 4, 300
-SCORES = ("log_density", "likelihood_ratio", "typicality")
+SCORES = ("log_density", "likelihood_ratio", "orientation", "typicality")
 
 Images = NDArray[np.int64]
 

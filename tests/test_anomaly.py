@@ -15,6 +15,7 @@ from scipy.integrate import quad
 from scipy.stats import betabinom
 from sklearn.datasets import load_digits, load_wine, make_moons
 from sklearn.frozen import FrozenEstimator
+from sklearn.metrics import roc_auc_score
 from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KernelDensity
@@ -315,12 +316,33 @@ def test_images_are_scored_and_mapped_pixel_by_pixel():
     model = PixelCNNEstimator(n_layers=2, n_channels=8, max_epochs=6)
     strange = images[:3].copy()
     strange[:, 2:4, 2:4] = 4 - strange[:, 2:4, 2:4]
-    for score in ("log_density", "likelihood_ratio", "typicality"):
+    for score in ("log_density", "likelihood_ratio", "orientation", "typicality"):
         detector = AnomalyDetector(model, score=score, random_state=0).fit(images)
         maps = detector.explain(strange)
         assert maps.shape == strange.shape
         expected = detector.score_samples(strange) - detector.typical_score_
         np.testing.assert_allclose(maps.sum((1, 2)), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("side", "n_turns"), [(8, 4), (6, 2)])
+def test_orientation_is_a_ratio_to_the_mean_density_over_turns(side, n_turns):
+    light = np.linspace(0.1, 0.9, side)[:, None]  # from above
+    images = np.random.default_rng(0).binomial(1, light, size=(300, side, 8))
+    model = PixelCNNEstimator(n_layers=2, n_channels=8, max_epochs=30, random_state=0).fit(images)
+    detector = AnomalyDetector(FrozenEstimator(model), score="orientation").fit(images)
+    turned = [np.rot90(images, k, axes=(1, 2)) for k in range(0, 4, 4 // n_turns)]
+    density = np.exp([model.score_samples(way) for way in turned])
+    found = detector.score_samples(images)
+    np.testing.assert_allclose(found, np.log(density[0] / density.mean(0)), atol=1e-6, rtol=0)
+    assert found.max() <= np.log(n_turns) + 1e-9
+    upside_down = detector.score_samples(turned[n_turns // 2])
+    assert roc_auc_score([1] * 300 + [0] * 300, np.r_[found, upside_down]) > 0.8
+
+
+def test_orientation_refuses_what_cannot_be_turned():
+    detector = AnomalyDetector(GaussianMixture(), score="orientation")
+    with pytest.raises(ShapeError, match="expected images"):
+        detector.fit(draw(50, 0))
 
 
 def test_the_report_shows_the_strangest_rows():

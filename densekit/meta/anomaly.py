@@ -39,14 +39,15 @@ class AnomalyDetector(OutlierMixin, CalibratedScorer):
     contamination : "auto" or float in (0, 0.5], default="auto"
         Share of the training rows that `predict` calls strange. "auto" is a threshold by p-values
         instead: 5 % of normal rows are called strange.
-    score : {"auto", "log_density", "typicality", "likelihood_ratio", "ensemble"}, default="auto"
-        What makes a row normal: a high log-density; one near that of typical rows (Nalisnick
-        2019); a high ratio to a background density (Ren 2019); or the lower of two log-densities,
-        the estimator's and a kernel density's, which remembers training rows where a flow only
-        has their shape: a row is normal if both find it so. "auto" is "ensemble" for the default
-        estimator, and "log_density" for one that is given. Images want
-        "likelihood_ratio" or "typicality": plain images have high log-densities, foreign as they
-        may be.
+    score : str, default="auto"
+        What makes a row normal. "log_density": a high one. "typicality": one near that of typical
+        rows (Nalisnick 2019). "likelihood_ratio": a high ratio to a background density (Ren 2019).
+        "orientation", of images: a high ratio to their own density over all ways of turning them,
+        which tells whether they stand as training images do. "ensemble": the lower of two
+        log-densities is high, the estimator's and a kernel density's, which remembers training
+        rows where a flow only has their shape. "auto" is "ensemble" for the default estimator, and
+        "log_density" for one that is given. Images want "likelihood_ratio", "orientation" or
+        "typicality": plain images have high log-densities, foreign as they may be.
     calibration : {"split", "cross"}, default="split"
         Rows that calibrate: a part that is held out; or all of them, each by a model of
         `n_folds` that has not seen it, where scores are means over the models. "cross" takes as

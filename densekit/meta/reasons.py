@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 from zlib import crc32
 
@@ -13,7 +14,7 @@ from densekit.densities.made import MADE
 from densekit.errors import CalibrationError, ScorerError
 from densekit.estimators.base import DensityEstimator
 from densekit.estimators.preprocessing import take_apart
-from densekit.meta import scores
+from densekit.meta import orientation, scores
 from densekit.meta.scores import Array
 
 MAX_REFERENCES = 2000  # training rows that are kept to compare with
@@ -169,7 +170,11 @@ def _signed_terms(detector: Any, X: Any) -> Array:
     n_images = len(X)
     total = np.zeros((n_images, int(np.prod(np.shape(X)[1:]))))
     for part in detector.parts_:
-        terms = _pixel_terms(part["estimators"][0], X)
+        model = part["estimators"][0]
+        if detector.score_ == "orientation":
+            terms = orientation.terms(partial(_pixel_terms, model), np.asarray(X))
+        else:
+            terms = _pixel_terms(model, X)
         if detector.score_ == "likelihood_ratio":
             terms = terms - _pixel_terms(part["background"], X)
         if detector.score_ == "typicality":

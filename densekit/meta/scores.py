@@ -14,11 +14,12 @@ from sklearn.utils import _safe_indexing
 from densekit.data.kernel_rows import KernelRows
 from densekit.errors import ScorerError
 from densekit.estimators.maf import MAFEstimator
+from densekit.meta import orientation
 
 Array = NDArray[np.float64]
 Part = dict[str, Any]
 
-SCORES = ("log_density", "typicality", "likelihood_ratio", "ensemble")
+SCORES = ("log_density", "typicality", "likelihood_ratio", "orientation", "ensemble")
 # What the default trains on at most: it keeps fits to seconds, and those of a thousand columns to a
 # minute.
 MAX_ROWS_OF_THE_DEFAULT, MAX_ROWS_OF_ITS_FLOW = 20_000, 9_000
@@ -74,6 +75,8 @@ def fit_part(recipe: Recipe, X: Any, rng: np.random.RandomState) -> Part:
 
 def score_part(score: str, part: Part, X: Any) -> Array:
     """Scores of rows by a fitted part, (n,) in nats, higher is more normal."""
+    if score == "orientation":
+        return orientation.log_ratio(lambda images: log_density(part, images), np.asarray(X))
     nats = log_density(part, X)
     if score == "typicality":
         return -np.abs(nats - part["typical"])
