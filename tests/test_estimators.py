@@ -1,5 +1,6 @@
 """Estimators beyond the kit: conditions, supports, containers, weights, scikit-learn's tools."""
 
+import inspect
 import subprocess
 import sys
 
@@ -18,7 +19,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import densekit
-from densekit import FlowEstimator, MADEEstimator, MAFEstimator, NICEEstimator, NSFEstimator
+from densekit import (
+    FlowEstimator,
+    MADEEstimator,
+    MAFEstimator,
+    NICEEstimator,
+    NSFEstimator,
+    registry,
+)
 from densekit.densities import Flow, Mixture, StudentT
 from densekit.elementwise import Spline
 from densekit.errors import ContextError, ParameterError, ShapeError, SupportError
@@ -575,3 +583,12 @@ def test_auto_builds_larger_models_for_many_rows(n_rows, width, n_bins):
     layers = [m for m in est.density_.modules() if isinstance(m, Autoregressive)]
     assert [layer.elementwise.n_bins for layer in layers] == [n_bins]
     assert [len(hidden.weight) for hidden in layers[0].network.hidden] == [width, width]
+
+
+@pytest.mark.parametrize("name", registry.available("estimators"))
+def test_every_parameter_is_explained_once(name):
+    kind = registry.load("estimators", name)
+    text = inspect.getdoc(kind).split("Parameters\n----------\n")[1].split("\n\n")[0]
+    heads = [line.split(" : ")[0] for line in text.splitlines() if not line.startswith(" ")]
+    explained = [one.strip() for head in heads for one in head.split(",")]
+    assert sorted(explained) == sorted(inspect.signature(kind).parameters)

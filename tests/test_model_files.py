@@ -170,6 +170,26 @@ def test_parameters_may_change_after_the_fit(fitted, path):
     assert_same(densekit.load(path), fitted["nsf"], X, None)
 
 
+@pytest.mark.parametrize(
+    ("kind", "rows"),
+    [
+        (MAFEstimator, X),
+        (NSFEstimator, X),
+        (GlowEstimator, X),
+        (GlowEstimator, IMAGES),
+        (RealNVPEstimator, IMAGES),
+        (PixelCNNEstimator, IMAGES),
+    ],
+    ids=lambda value: getattr(value, "__name__", None) or f"{value.ndim}d",
+)
+def test_what_auto_meant_is_in_the_file(kind, rows, path, monkeypatch):
+    estimator = kind(max_epochs=1, random_state=0).fit(rows)
+    estimator.save(path)
+    monkeypatch.setattr(kind, "_sizes", lambda self: pytest.fail("a file asks what auto means"))
+    loaded = densekit.load(path)
+    np.testing.assert_array_equal(loaded.score_samples(rows), estimator.score_samples(rows))
+
+
 def test_an_estimator_that_is_not_fitted(path):
     MAFEstimator(n_layers=3, support=[(0.0, np.inf), "real"]).save(path)
     found = densekit.load(path)

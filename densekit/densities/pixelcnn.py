@@ -31,7 +31,7 @@ class PixelCNN(Density):
     n_levels : int
     n_layers, n_channels : int, default=5 and 32
     context_shape : sequence of int, optional
-        Shape of the context, which moves the biases of every layer, at each pixel otherwise.
+        Shape of the context, which moves the biases of every layer, at each place otherwise.
     **options
         Of `GatedConvNet`.
     """

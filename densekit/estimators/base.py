@@ -375,7 +375,9 @@ class DensityEstimator(StoredDensity, DensityMixin, BaseEstimator, ABC):
         if dtype is None:
             is_small = math.prod(shape) <= MAX_VALUES_IN_FLOAT64 and device.type == "cpu"
             dtype = torch.float64 if is_small else torch.float32
-        self._built_with_ = self.get_params(deep=False)  # which may change after the fit
+        # They may change after the fit, and what "auto" means with the next version.
+        sizes = {name: self._size(name) for name in self._sizes()}
+        self._built_with_ = self.get_params(deep=False) | sizes
         with seeds.seeded_initialisation(generator):
             given = None if context is None else context.shape[1:]
             return self._make_core(shape[1:], given, device, dtype)

@@ -86,11 +86,10 @@ class BaseFlowEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Densi
         rows = torch.from_numpy(latents if latents.flags.writeable else latents.copy())
         return self._evaluate(self._from_latents, rows, context).numpy()
 
-    def _hidden_sizes(self) -> tuple[int, ...]:
-        """Widths of the conditioners; "auto" goes by the rows, more of which bear wider layers."""
-        if not isinstance(self.hidden_sizes, str):
-            return self.hidden_sizes
-        return (128, 128) if self._has_many_rows() else (64, 64)
+    def _sizes(self) -> dict[str, Any]:
+        """More rows bear wider layers."""
+        width = 128 if self._has_many_rows() else 64
+        return super()._sizes() | {"hidden_sizes": (width, width)}
 
     def _has_many_rows(self) -> bool:
         return bool(self.n_samples_fit_ >= MANY_ROWS)
@@ -125,9 +124,6 @@ class StackedFlowEstimator(BaseFlowEstimator):
     n_layers: int | str = parameter(8, integer(1))
     elementwise: Any = parameter(None)
 
-    def _n_layers(self) -> int:
-        return int(self.n_layers)
-
     @abstractmethod
     def _build_step(
         self, index: int, event_shape: tuple[int, ...], options: dict[str, Any]
@@ -139,10 +135,10 @@ class StackedFlowEstimator(BaseFlowEstimator):
     ) -> list[Transform]:
         options = {
             "elementwise": self.elementwise,
-            "hidden_sizes": self._hidden_sizes(),
+            "hidden_sizes": self._size("hidden_sizes"),
             "context_shape": context_shape,
         }
-        steps = [self._build_step(i, event_shape, options) for i in range(self._n_layers())]
+        steps = [self._build_step(i, event_shape, options) for i in range(self._size("n_layers"))]
         return [layer for step in steps for layer in step]
 
 

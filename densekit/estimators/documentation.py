@@ -61,6 +61,9 @@ max_epochs : int or "auto", default="auto"
     Most passes over the training rows. "auto" is 500 for tables, and for images so many that half
     a billion pixels are seen, from 3 to 500. On images the learning rate falls in a straight line
     to zero after so many epochs.
+batch_size : int or "auto", default="auto"
+    Rows of a gradient step. "auto" makes about twelve steps an epoch of 32 to 512 rows of a table,
+    and takes 8 images, whose many pixels fill a step: more steps teach more.
 learning_rate : float or "auto", default="auto"
     Adam's, at the start. "auto" is 2e-3 for tables and 4e-3 for images.
 dtype : {"auto", "bfloat16", "float32", "float64"}, default="auto"
@@ -98,11 +101,28 @@ _TEXTS = {
 
 
 def fill_in_shared_parameters(cls: type) -> None:
-    """Replace the marks ``{flow_parameters}`` and ``{shared_parameters}`` in a docstring."""
+    """Replace the marks ``{flow_parameters}`` and the like in a docstring.
+
+    Of a parameter that is explained more than once, the first explanation stays: images come
+    before what all estimators share.
+    """
     doc = vars(cls).get("__doc__") or ""
     if not any(mark in doc for mark in _TEXTS):
         return
-    lines = []
+    lines: list[str] = []
     for line in inspect.cleandoc(doc).splitlines():
-        lines.append(_TEXTS.get(line.strip(), line))
+        text = _TEXTS.get(line.strip())
+        lines += [line] if text is None else _without_known(text, lines)
     cls.__doc__ = "\n".join(lines)
+
+
+def _without_known(text: str, lines: list[str]) -> list[str]:
+    """The entries of a text, but for those that stand in the lines."""
+    known = {line.split(" : ")[0] for line in lines if " : " in line}
+    kept, is_new = [], True
+    for line in text.splitlines():
+        if not line.startswith(" "):
+            is_new = line.split(" : ")[0] not in known
+        if is_new:
+            kept.append(line)
+    return kept

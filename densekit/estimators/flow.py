@@ -77,4 +77,4 @@ class FlowEstimator(BaseFlowEstimator):
         if isinstance(target, Transform):
             return {}
         names = inspect.signature(target).parameters
-        return {"hidden_sizes": self._hidden_sizes()} if "hidden_sizes" in names else {}
+        return {"hidden_sizes": self._size("hidden_sizes")} if "hidden_sizes" in names else {}

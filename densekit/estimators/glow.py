@@ -52,9 +52,6 @@ class GlowEstimator(ImageFlowEstimator):
         "paper": {"n_layers": 32, "n_channels": 512, "n_blocks": 1},
     }
 
-    def _n_layers(self) -> int:
-        return 8 if isinstance(self.n_layers, str) else self.n_layers
-
     def _build_step(
         self, index: int, event_shape: tuple[int, ...], options: dict[str, Any]
     ) -> list[Transform]:

@@ -29,6 +29,7 @@ from densekit.transforms import Bounded, Chain, ConvCoupling, Factor, Transform
 
 LOGIT_MARGIN = 0.05  # share of the unit interval kept free on both sides (Dinh 2016, section 4.1)
 MAX_SCALES = 3
+N_LAYERS_OF_TABLES = 8
 # Levels by which rounding may take a translated pixel beyond the logit's bounds.
 GREY_SLACK = 1e-3
 
@@ -258,10 +259,10 @@ class ImageFlowEstimator(ImageEstimator, StackedFlowEstimator):
             )
         return n_scales
 
-    def _size(self, name: str) -> int:
-        """A parameter of the image flow's size, or the preset's where it is "auto"."""
-        value = getattr(self, name)
-        return int(self._presets[self.preset][name] if value == "auto" else value)
+    def _sizes(self) -> dict[str, Any]:
+        if not isinstance(self._form_, Images):
+            return super()._sizes() | {"n_layers": N_LAYERS_OF_TABLES}
+        return super()._sizes() | self._presets[self.preset] | {"n_scales": self._count_scales()}
 
     @property
     def _dequantized(self) -> Dequantized:

@@ -59,18 +59,13 @@ class NSFEstimator(StackedFlowEstimator):
         self, index: int, event_shape: tuple[int, ...], options: dict[str, Any]
     ) -> list[Transform]:
         if options["elementwise"] is None:
-            options = options | {"elementwise": Spline(n_bins=self._n_bins(), bound=self.bound)}
+            spline = Spline(n_bins=self._size("n_bins"), bound=self.bound)
+            options = options | {"elementwise": spline}
         if not self.autoregressive:
             return [ActNorm(event_shape), Linear(event_shape), Coupling(event_shape, **options)]
         order = ("natural", "reversed")[index % 2]
         return [ActNorm(event_shape), Autoregressive(event_shape, order=order, **options)]
 
-    def _n_layers(self) -> int:
-        if not isinstance(self.n_layers, str):
-            return self.n_layers
-        return 5 if self._has_many_rows() else 3
-
-    def _n_bins(self) -> int:
-        if not isinstance(self.n_bins, str):
-            return self.n_bins
-        return 16 if self._has_many_rows() else 8
+    def _sizes(self) -> dict[str, Any]:
+        n_layers, n_bins = (5, 16) if self._has_many_rows() else (3, 8)
+        return super()._sizes() | {"n_layers": n_layers, "n_bins": n_bins}

@@ -25,9 +25,12 @@ if TYPE_CHECKING:
     from densekit.testing.cases import EstimatorCase
 
 MAX_CATEGORIES = 64  # beyond, neighbouring levels should share what is learned about them
-# n_layers, n_channels, kernel_size. Six layers of kernels of five see 13 pixels around, as far as a
+# Six layers of kernels of five see 13 pixels around, as far as a
 # digit's strokes go; five of three see 7, and fall behind on binarized MNIST in the same time.
-_PRESETS = {"fast": (6, 32, 5), "paper": (15, 128, 3)}
+_PRESETS = {
+    "fast": {"n_layers": 6, "n_channels": 32, "kernel_size": 5},
+    "paper": {"n_layers": 15, "n_channels": 128, "kernel_size": 3},
+}
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -181,15 +184,14 @@ class PixelCNNEstimator(ImageEstimator):
             event_shape,
             likelihood=self._build_likelihood(n_levels),
             n_levels=n_levels,
-            **self._sizes(),
+            n_layers=self._size("n_layers"),
+            n_channels=self._size("n_channels"),
+            kernel_size=self._size("kernel_size"),
             context_shape=context_shape,
         )
 
-    def _sizes(self) -> dict[str, int]:
-        """Parameters of the network's size, and the preset's where they are "auto"."""
-        names = ("n_layers", "n_channels", "kernel_size")
-        preset = dict(zip(names, _PRESETS[self.preset], strict=True))
-        return {n: preset[n] if getattr(self, n) == "auto" else getattr(self, n) for n in names}
+    def _sizes(self) -> dict[str, Any]:
+        return super()._sizes() | _PRESETS[self.preset]
 
     def _build_likelihood(self, n_levels: int) -> Likelihood:
         kind = self.likelihood

@@ -45,9 +45,6 @@ class RealNVPEstimator(ImageFlowEstimator):
         "paper": {"n_layers": 6, "n_channels": 64, "n_blocks": 8},
     }
 
-    def _n_layers(self) -> int:
-        return 8 if isinstance(self.n_layers, str) else self.n_layers
-
     def _build_step(
         self, index: int, event_shape: tuple[int, ...], options: dict[str, Any]
     ) -> list[Transform]:

@@ -31,6 +31,15 @@ class StoredDensity(Savable):
     ) -> Density:
         """Build the untrained density of preprocessed rows."""
 
+    def _sizes(self) -> dict[str, Any]:
+        """What "auto" means for this fit, for each parameter of the model's size that knows it."""
+        return {}
+
+    def _size(self, name: str) -> Any:
+        """A parameter of the model's size, resolved where it is "auto"."""
+        value = getattr(self, name)
+        return self._sizes()[name] if isinstance(value, str) else value
+
     def _outline_density(self) -> dict[str, Any]:
         """What `_rebuild_density` needs, of JSON's types but for the steps of preprocessing."""
         preprocessing, core = take_apart(self.density_)

@@ -63,8 +63,8 @@ class ResidualConvNet(MixedPrecision):
         if n_context:
             self.places = PlaceMap(n_context, n_seen, size)
             self.direct = PlaceMap(n_context, n_outputs, size)
-            nn.init.zeros_(self.direct.linear.weight)
-            nn.init.zeros_(self.direct.linear.bias)
+            for parameter in self.direct.parameters():
+                nn.init.zeros_(parameter)
             self.context = nn.Linear(n_context, n_channels * (n_blocks + 1))
 
     def compute(self, x: Tensor, context: Tensor | None = None) -> Tensor:  # type: ignore[override]
