@@ -175,12 +175,12 @@ def run_robustness(
 
 @app.command("foreign")
 def run_foreign(
-    n_train: Annotated[int, typer.Option(min=100, help="Training images of a model.")] = 1000,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over them.")] = 5,
+    n_train: Annotated[int, typer.Option(min=100, help="Training images of a model.")] = 10_000,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over them.")] = 2,
     threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 1,
     out: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("foreign.json"),
 ) -> None:
-    """Foreign images, from DENSEKIT_DATA, by likelihood, likelihood ratio and typicality."""
+    """Foreign images, from DENSEKIT_DATA, by likelihood, likelihood ratios and typicality."""
     torch.set_num_threads(threads)
     result = None
     for result in anomaly_images.measure(n_train, epochs):

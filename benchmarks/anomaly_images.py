@@ -1,4 +1,4 @@
-"""Foreign images: raw likelihood beside the likelihood ratio and typicality."""
+"""Foreign images: raw likelihood beside likelihood ratios and typicality."""
 
 from __future__ import annotations
 
@@ -38,9 +38,7 @@ def measure(n_train: int, max_epochs: int) -> Iterator[dict[str, Any]]:
     }
     for name, (train, test, foreign) in _sets(folder).items():
         start = time.process_time()
-        kind = PixelCNNEstimator(
-            n_levels=N_LEVELS, n_layers=3, n_channels=16, max_epochs=max_epochs, random_state=0
-        )
+        kind = PixelCNNEstimator(n_levels=N_LEVELS, max_epochs=max_epochs, random_state=0)
         seen, calibration = train[:n_train], train[n_train : n_train + N_TEST]
         model = FrozenEstimator(clone(kind).fit(seen))
         noisy = corrupted(seen, np.random.RandomState(0))
