@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-import math
-from abc import ABC, abstractmethod
+from abc import ABC
 from collections.abc import Callable
 from dataclasses import dataclass
 from os import PathLike
@@ -23,45 +22,28 @@ from sklearn.utils.validation import (
 from torch import Tensor
 
 from densekit.data import seeds
-from densekit.data.columns import Columns
-from densekit.data.context import Context, Labels, check_condition, fit_context
-from densekit.data.devices import parse_device
-from densekit.data.images import Images
-from densekit.data.rows import Rows, in_chunks, merge_duplicates, to_tensor
-from densekit.data.support import check_inside, check_levels, parse_support
-from densekit.densities.base import Density
+from densekit.data.context import Labels, check_condition
+from densekit.data.rows import in_chunks, to_tensor
 from densekit.errors import ContextError
-from densekit.estimators.checkpoints import open_checkpoint
 from densekit.estimators.documentation import fill_in_shared_parameters
 from densekit.estimators.parameters import (
     boolean,
-    check_parameters,
     either,
     integer,
     number,
     one_of,
     parameter,
 )
-from densekit.estimators.preprocessing import assemble, fit_preprocessing, preprocess, take_apart
-from densekit.estimators.stored import StoredDensity
-from densekit.training import Checkpoint, Trainer, fit_best
-from densekit.transforms import Chain
+from densekit.estimators.trained import LEARNING_RATE, TrainedDensity
 
 if TYPE_CHECKING:
     from densekit.testing.cases import EstimatorCase
 
-# Small fits run in float64, where it costs nothing, and are then exact to scikit-learn's taste.
-MAX_VALUES_IN_FLOAT64 = 10_000
-MAX_ROWS_FOR_STATISTICS = 10_000
-MANY_ROWS = 10_000  # from here on "auto" builds larger models and adds no noise
-NOISE_FOR_FEW_ROWS = 0.3
-LEARNING_RATE = 2e-3
 Draw = Callable[[int, Tensor | None, torch.Generator], Tensor]
-_DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class DensityEstimator(StoredDensity, DensityMixin, BaseEstimator, ABC):
+class DensityEstimator(TrainedDensity, DensityMixin, BaseEstimator, ABC):
     """Base of all estimators: everything but the density itself.
 
     A subclass is a dataclass (``kw_only=True, eq=False, repr=False``) whose fields are its
@@ -95,29 +77,6 @@ class DensityEstimator(StoredDensity, DensityMixin, BaseEstimator, ABC):
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
         fill_in_shared_parameters(cls)
-
-    @abstractmethod
-    def _build_density(
-        self, event_shape: tuple[int, ...], context_shape: tuple[int, ...] | None
-    ) -> Density:
-        """Build the untrained density of a row.
-
-        Rows come standardised, and bounded columns come mapped onto the real line, unless the
-        density is discrete. Initial weights and random choices are drawn from torch's default
-        generator, which is seeded by `random_state` for the time of this call.
-
-        Parameters
-        ----------
-        event_shape : tuple of int
-            Shape of a row.
-        context_shape : tuple of int or None
-            Shape of a row of context; None unless ``conditional=True``.
-
-        Returns
-        -------
-        Density
-            With learned parameters, in torch's default dtype.
-        """
 
     def fit(
         self,
@@ -243,190 +202,9 @@ class DensityEstimator(StoredDensity, DensityMixin, BaseEstimator, ABC):
         """
         return self._sample(n_samples, random_state, y, self._draw)
 
-    def __sklearn_is_fitted__(self) -> bool:
-        return "density_" in vars(self)
-
     @property
     def _device(self) -> torch.device:
         return self.density_.anchor.device
-
-    def _is_warm(self) -> bool:
-        """Whether `fit` goes on from the fit before."""
-        is_fitted = self.__sklearn_is_fitted__()
-        return self.warm_start and is_fitted and hasattr(self, "_context_") == self.conditional
-
-    def _fit(self, X: Any, y: Any, sample_weight: Any, path: Any) -> Checkpoint | None:
-        check_parameters(self)
-        who, is_warm = type(self).__name__, self._is_warm()
-        device = parse_device(self.device, who)
-        if not is_warm:
-            self._form_: Columns | Images = self._describe(X)
-        x = self._validate(X, is_warm)
-        weight = _check_sample_weight(sample_weight, x, dtype=np.float64, ensure_non_negative=True)
-        keep = weight > 0
-        if keep.sum() < 2:
-            raise ValueError(
-                f"{who} got n_samples=1 row with a positive sample_weight, expected at least 2."
-            )
-        context = self._fit_context(y, weight, is_warm) if self.conditional else None
-        if not keep.all():  # or it would be a copy of the table for nothing
-            x, weight = x[keep], weight[keep]
-        generator = seeds.make_generator(self.random_state, device)
-        kept = open_checkpoint(self, path, (x, weight, context), generator)
-        self.n_samples_fit_ = len(x)
-        if is_warm:
-            preprocessing, core = take_apart(copy.deepcopy(self.density_).to(device))
-        else:
-            core = self._new_core(x.shape, context, generator, device)
-        if x.ndim == 2:
-            x, weight, context = merge_duplicates(x, weight, context)
-        rows = to_tensor(x).to(device)
-        if not is_warm:
-            preprocessing = self._fit_preprocessing(rows)
-        dtype = core.anchor.dtype
-        z, log_det = preprocess(preprocessing, rows, dtype, generator)
-        if not is_warm:
-            core.fit_statistics(z[:: max(1, len(z) // MAX_ROWS_FOR_STATISTICS)])
-        given = None if context is None else torch.from_numpy(context).to(device, dtype)
-        data = Rows(z, torch.from_numpy(weight).to(device, dtype), given, log_det)
-        parts = data.split(self.validation_fraction, generator)
-        del z, data  # training holds the parts alone
-        self._train(core, *parts, generator, kept)
-        self.density_: Any = assemble(preprocessing, core)
-        return kept
-
-    def _validate(self, X: Any, is_warm: bool) -> NDArray[Any]:
-        """Check X and the support; a row outside it is refused."""
-        who, form = type(self).__name__, self._form_
-        table = form.table(X, who=who)
-        x = validate_data(
-            self, table, reset=not is_warm, dtype=np.float64, order="C", ensure_min_samples=2
-        )
-        if isinstance(form, Images):
-            self.support_ = form.bounds
-            return form.rows(x, who=who)
-        if not is_warm:
-            names = getattr(self, "feature_names_in_", None)
-            self.support_ = parse_support(self.support, x.shape[1], names, who=who)
-        check_inside(x, self.support_, who=who)
-        levels = self._levels()
-        if levels is not None:
-            check_levels(x, levels, who=who)
-        return x
-
-    def _describe(self, X: Any) -> Columns | Images:
-        """Say what X is, which samples will be again."""
-        return Columns.of(X)
-
-    def _fit_context(
-        self, y: Any, weight: NDArray[np.float64], is_warm: bool
-    ) -> NDArray[np.float64]:
-        """Choose the encoding of y; return the context of the rows that have weight."""
-        who = type(self).__name__
-        values = check_condition(y, len(weight), who)[weight > 0]
-        if not is_warm:
-            self._context_: Context = fit_context(values, weight[weight > 0], who=who)
-            if isinstance(self._context_, Labels):
-                self.classes_ = self._context_.classes
-        return self._context_.encode(values, who)
-
-    def _fit_preprocessing(self, x: Tensor) -> Chain:
-        if self._is_discrete():
-            return Chain([], event_shape=x.shape[1:])
-        return fit_preprocessing(
-            x,
-            self.support_,
-            standardize=self._standardizes(),
-            names=getattr(self, "feature_names_in_", None),
-            who=type(self).__name__,
-        )
-
-    def _levels(self) -> tuple[float, ...] | None:
-        """The values that a discrete model knows; None for a model of real numbers."""
-        return None
-
-    def _is_discrete(self) -> bool:
-        """Whether rows are levels, which a model takes as they are."""
-        return isinstance(self._form_, Images) or self._levels() is not None
-
-    def _noises(self, has_validation: bool) -> tuple[float, ...]:
-        """Noise at the start of training; where there are two, validation rows choose."""
-        if self._is_discrete():
-            return (0.0,)
-        if not isinstance(self.noise, str):
-            return (self.noise,)
-        has_scale = self._standardizes()  # or noise could be any size, and leave the support
-        is_worth_it = has_scale and has_validation and self.n_samples_fit_ < MANY_ROWS
-        return (0.0, NOISE_FOR_FEW_ROWS) if is_worth_it else (0.0,)
-
-    def _standardizes(self) -> bool:
-        """Whether columns are standardised in front of the model."""
-        return True
-
-    def _new_core(
-        self,
-        shape: tuple[int, ...],
-        context: NDArray[np.float64] | None,
-        generator: torch.Generator,
-        device: torch.device,
-    ) -> Density:
-        """Build the density of preprocessed rows, in the dtype that the fit asks for."""
-        dtype = _DTYPES.get(self.dtype)
-        if dtype is None:
-            is_small = math.prod(shape) <= MAX_VALUES_IN_FLOAT64 and device.type == "cpu"
-            dtype = torch.float64 if is_small else torch.float32
-        # They may change after the fit, and what "auto" means with the next version.
-        sizes = {name: self._size(name) for name in self._sizes()}
-        self._built_with_ = self.get_params(deep=False) | sizes
-        with seeds.seeded_initialisation(generator):
-            given = None if context is None else context.shape[1:]
-            return self._make_core(shape[1:], given, device, dtype)
-
-    def _make_core(
-        self,
-        event_shape: tuple[int, ...],
-        context_shape: tuple[int, ...] | None,
-        device: torch.device,
-        dtype: torch.dtype,
-    ) -> Density:
-        return self._build_density(event_shape, context_shape).to(device, dtype)
-
-    def _train(
-        self,
-        core: Density,
-        train: Rows,
-        validation: Rows | None,
-        generator: torch.Generator,
-        checkpoint: Checkpoint | None,
-    ) -> None:
-        trainers = [self._trainer(noise) for noise in self._noises(validation is not None)]
-        trainer, history = fit_best(
-            trainers, core, train, validation, generator=generator, checkpoint=checkpoint
-        )
-        self.noise_ = trainer.noise
-        self.history_ = history
-        self.n_iter_ = max(1, history.n_epochs)
-        self.loss_curve_ = [-nats for nats in history.train_nats]
-        self.validation_scores_ = history.validation_nats or None
-        self.best_validation_score_ = history.best_score
-
-    def _max_epochs(self) -> int:
-        return int(self.max_epochs)
-
-    def _learning_rate(self) -> float:
-        return float(self.learning_rate)
-
-    def _trainer(self, noise: float) -> Trainer:
-        return Trainer(
-            max_epochs=self._max_epochs(),
-            batch_size=self.batch_size,
-            learning_rate=self._learning_rate(),
-            n_iter_no_change=self.n_iter_no_change,
-            tol=self.tol,
-            noise=noise,
-            verbose=self.verbose,
-            who=type(self).__name__,
-        )
 
     def _rows(self, X: Any) -> Tensor:
         check_is_fitted(self)

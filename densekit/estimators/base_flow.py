@@ -18,8 +18,9 @@ from densekit import registry
 from densekit.densities.base import Density
 from densekit.densities.flow import Flow
 from densekit.errors import ShapeError
-from densekit.estimators.base import MANY_ROWS, DensityEstimator
+from densekit.estimators.base import DensityEstimator
 from densekit.estimators.parameters import either, integer, one_of, parameter, sizes
+from densekit.estimators.trained import MANY_ROWS
 from densekit.transforms import Bounded, Chain, Inverse, Transform
 
 

@@ -15,8 +15,9 @@ from densekit.data.columns import Columns
 from densekit.data.images import Images
 from densekit.densities.base import Density
 from densekit.errors import ShapeError
-from densekit.estimators.base import LEARNING_RATE, DensityEstimator
+from densekit.estimators.base import DensityEstimator
 from densekit.estimators.parameters import either, integer, number, one_of, parameter
+from densekit.estimators.trained import LEARNING_RATE
 from densekit.networks import has_fast_bfloat16, use_low_precision
 from densekit.training import Trainer
 

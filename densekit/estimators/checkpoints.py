@@ -17,13 +17,13 @@ from densekit.persistence import Encoder
 from densekit.training import Checkpoint
 
 if TYPE_CHECKING:
-    from densekit.estimators.base import DensityEstimator
+    from densekit.estimators.trained import TrainedDensity
 
 _OF_NO_EFFECT = ("verbose", "random_state")  # the seed that comes of it counts
 
 
 def open_checkpoint(
-    estimator: DensityEstimator,
+    estimator: TrainedDensity,
     path: str | os.PathLike[str] | None,
     data: tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None],
     generator: torch.Generator,
