@@ -18,7 +18,8 @@ from densekit.errors import (
     InterruptedFitWarning,
     ModelFileError,
 )
-from densekit.training.trainer import Trainer, _Run
+from densekit.training.run import Run
+from densekit.training.trainer import Trainer
 
 DRAW = np.random.default_rng(0)
 X = DRAW.normal(size=(120, 2))
@@ -112,8 +113,8 @@ def test_it_goes_on_and_does_not_begin_anew(path, die, monkeypatch):
     with pytest.raises(Killed):
         maf(noise=0).fit(X, checkpoint=path)
     monkeypatch.undo()
-    n_epochs, original = [], _Run.epoch
-    monkeypatch.setattr(_Run, "epoch", lambda run: (n_epochs.append(1), original(run))[1])
+    n_epochs, original = [], Run.epoch
+    monkeypatch.setattr(Run, "epoch", lambda run: (n_epochs.append(1), original(run))[1])
     maf(noise=0).fit(X, checkpoint=path)
     assert len(n_epochs) == 1
 
@@ -193,14 +194,14 @@ def test_a_full_disk_only_warns(path, monkeypatch):
 
 
 def test_an_interrupt_leaves_the_checkpoint(path, monkeypatch):
-    original = _Run.epoch
+    original = Run.epoch
 
     def interrupted(run):
         if run.history.n_epochs == 3:
             raise KeyboardInterrupt
         original(run)
 
-    monkeypatch.setattr(_Run, "epoch", interrupted)
+    monkeypatch.setattr(Run, "epoch", interrupted)
     with pytest.warns(InterruptedFitWarning):
         maf().fit(X, checkpoint=path)
     monkeypatch.undo()

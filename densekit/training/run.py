@@ -1,0 +1,218 @@
+"""One fit on its way: its epochs, and all that the epochs to come depend on."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from densekit.data.rows import Rows, in_chunks
+from densekit.densities.base import Density
+from densekit.errors import DivergenceError
+from densekit.training.checkpoint import State, below
+from densekit.training.history import History
+from densekit.training.learner import Learner, NonFiniteError
+
+if TYPE_CHECKING:
+    from densekit.training.trainer import Trainer
+
+MAX_ROLLBACKS = 5
+ROLLBACK_FACTOR = 0.3  # of the learning rate, at each rollback
+PLATEAU_FACTOR = 0.5  # of noise or learning rate, after a third of the patience without progress
+# Adam's first steps move all weights by the learning rate, and together they move a deep flow far.
+WARM_UP_STEPS = 100
+LEAST_NOISE = 0.01  # what is less becomes none
+
+
+class Run:
+    """One fit: the optimiser, the averaged and the best weights, and the record."""
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        density: Density,
+        train: Rows,
+        validation: Rows | None,
+        generator: torch.Generator,
+    ):
+        self.options, self.density = trainer, density
+        self.train, self.validation, self.generator = train, validation, generator
+        self.history = History()
+        self._learner = Learner(density, trainer.learning_rate, trainer.average_decay)
+        self._weights = self._learner.weights
+        self._batch_size = _batch_size(trainer.batch_size, len(train))
+        self._train_offset = train.offset
+        self._validation_offset = 0.0 if validation is None else validation.offset
+        self._start = time.monotonic()
+        self._rate, self._noise = trainer.learning_rate, trainer.noise
+        self._since_best = 0
+        self._best_score = -math.inf
+        self._best_weights = self._weights.copy()
+
+    def is_done(self) -> bool:
+        return (
+            not len(self._weights)
+            or self.history.n_epochs >= self.options.max_epochs
+            or self._since_best >= self.options.n_iter_no_change
+        )
+
+    def epoch(self) -> None:
+        """Run an epoch to its end, rolling back and trying again where losses are not finite."""
+        while True:
+            try:
+                train_nats = self._pass_over_batches()
+                validation_nats = self._score_validation()
+                break
+            except NonFiniteError as error:
+                self._roll_back(error)
+        history = self.history
+        history.train_nats.append(train_nats + self._train_offset)
+        if validation_nats is not None:
+            history.validation_nats.append(validation_nats + self._validation_offset)
+        history.learning_rate.append(self._rate)
+        history.seconds.append(time.monotonic() - self._start)
+        # Without the offset, so that the units of X cannot sway a comparison by rounding.
+        self._keep_if_best(train_nats if validation_nats is None else validation_nats)
+
+    def state(self) -> State:
+        """All that the epochs to come depend on, at the end of one."""
+        learner = self._learner.state()
+        plain = {
+            "history": asdict(self.history),
+            "rate": self._rate,
+            "noise": self._noise,
+            "since_best": self._since_best,
+            "best_score": self._best_score,
+            "learner": learner.plain,
+        }
+        tensors = {"best_weights": self._best_weights, "generator": self.generator.get_state()}
+        tensors |= {f"other.{name}": value for name, value in self._other_state().items()}
+        return State(plain, tensors | {f"learner.{k}": v for k, v in learner.tensors.items()})
+
+    def restore(self, state: State) -> None:
+        """Undo `state`."""
+        plain, tensors = state
+        self.history = History(**plain["history"])
+        self._start -= self.history.seconds[-1]
+        for name in ("rate", "noise", "since_best", "best_score"):
+            setattr(self, f"_{name}", plain[name])
+        self._best_weights = tensors["best_weights"].to(self._weights.vector.device)
+        self._learner.restore(State(plain["learner"], below("learner.", tensors)))
+        self.generator.set_state(tensors["generator"])
+        self.density.load_state_dict(below("other.", tensors), strict=False)
+
+    def _other_state(self) -> dict[str, Tensor]:
+        """What the density holds beside its parameters: buffers, and noise of its own."""
+        parameters = {name for name, _ in self.density.named_parameters()}
+        return {k: v for k, v in self.density.state_dict().items() if k not in parameters}
+
+    def finish(self) -> None:
+        """Restore the best weights; before the first epoch's end the present ones are the best."""
+        if self.history.best_epoch or not self._weights.vector.isfinite().all():
+            self._weights.set(self._best_weights)
+        self._weights.release()
+
+    def kept(self) -> str:
+        """Which weights `finish` leaves."""
+        epoch = self.history.best_epoch
+        return f"the weights of epoch {epoch}" if epoch else "the weights so far"
+
+    def summary(self) -> str:
+        history = self.history
+        shown = f"train {history.train_nats[-1]:.2f}"
+        if history.validation_nats:
+            shown += f", validation {history.validation_nats[-1]:.2f}"
+        return f"{shown}, best {history.monitored[history.best_epoch - 1]:.2f} nats"
+
+    def _pass_over_batches(self) -> float:
+        order = torch.randperm(
+            len(self.train), generator=self.generator, device=self.generator.device
+        )
+        total = 0.0
+        batches = order.split(self._batch_size)
+        self._learner.learning_rate = self._rate
+        for i, index in enumerate(batches):
+            if self.options.is_annealed:
+                n_done = self.history.n_epochs * len(batches) + i
+                n_steps = self.options.max_epochs * len(batches)
+                self._learner.learning_rate = self._rate * _annealed(n_done, n_steps)
+            total += self._step(index) * len(index)
+        return total / len(self.train)
+
+    def _step(self, index: Tensor) -> float:
+        """Take one gradient step; return the batch's mean nats before it."""
+        batch = self.train.take(index)
+        return self._learner.step(self._blur(batch.x), batch.context, batch.weight)
+
+    def _blur(self, x: Tensor) -> Tensor:
+        if not self._noise:
+            return x
+        normal = torch.randn(
+            x.shape, generator=self.generator, dtype=x.dtype, device=self.generator.device
+        )
+        return x + self._noise * normal
+
+    def _score_validation(self) -> float | None:
+        """Mean validation nats of the averaged weights."""
+        if self.validation is None:
+            return None
+        rows, present = self.validation, self._weights.copy()
+        self._weights.set(self._learner.average)
+        self.density.eval()
+        scores = in_chunks(self.density.log_prob, rows.x, rows.context).double()
+        self.density.train()
+        self._weights.set(present)
+        weight = rows.weight.double()
+        mean = float((scores * weight).sum() / weight.sum())
+        if not math.isfinite(mean):
+            raise NonFiniteError(f"the validation score was {mean}")
+        return mean
+
+    def _keep_if_best(self, score: float) -> None:
+        if score > self._best_score + self.options.tol:
+            self._since_best = 0
+        else:
+            self._since_best += 1
+            if self._since_best % max(1, self.options.n_iter_no_change // 3) == 0:
+                self._go_finer()
+        if score > self._best_score:
+            self._best_score = score
+            self._best_weights = self._learner.average.clone()
+            self.history.best_epoch = self.history.n_epochs
+
+    def _go_finer(self) -> None:
+        """Take less noise; without noise, smaller steps."""
+        if not self._noise:
+            self._rate *= PLATEAU_FACTOR
+        else:
+            self._noise *= PLATEAU_FACTOR
+            self._noise = self._noise if self._noise >= LEAST_NOISE else 0.0
+
+    def _roll_back(self, error: NonFiniteError) -> None:
+        self.history.n_rollbacks += 1
+        if self.history.n_rollbacks > MAX_ROLLBACKS:
+            raise DivergenceError(
+                f"{self.options.who}: training diverged in epoch {self.history.n_epochs + 1} "
+                f"({error}), also after {MAX_ROLLBACKS} restarts from the best weights at lower "
+                f"learning rates; start with less than learning_rate={self.options.learning_rate} "
+                "and look for extreme values in X."
+            )
+        self._weights.set(self._best_weights)
+        self._rate *= ROLLBACK_FACTOR
+        self._learner.restart()
+
+
+def _annealed(n_done: int, n_steps: int) -> float:
+    """The share of the learning rate after so many of all steps."""
+    n_slow = min(WARM_UP_STEPS, 0.1 * n_steps)
+    return (1 - n_done / n_steps) * min(1.0, (n_done + 1) / (n_slow + 1))
+
+
+def _batch_size(batch_size: int | str, n_rows: int) -> int:
+    if not isinstance(batch_size, str):
+        return batch_size
+    return min(512, max(32, 2 ** round(math.log2(n_rows / 12))))
