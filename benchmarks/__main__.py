@@ -19,6 +19,7 @@ from benchmarks import (
     pixelcnn,
     quality,
     robustness,
+    sizes,
     speed,
     stability,
 )
@@ -156,6 +157,20 @@ def run_anomaly(
         out.write_text(json.dumps(result, indent=1))
     if result:
         print(pages.anomaly_page(result))
+
+
+@app.command("sizes")
+def run_sizes(
+    threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 1,
+    out: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("sizes.json"),
+) -> None:
+    """The default detector from 60 rows to a million, and up to 1,555 columns."""
+    torch.set_num_threads(threads)
+    result = None
+    for result in sizes.measure():
+        out.write_text(json.dumps(result, indent=1))
+    if result:
+        print(pages.sizes_page(result))
 
 
 @app.command("robustness")

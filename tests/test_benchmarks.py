@@ -86,3 +86,12 @@ def test_paper(run, tmp_path):
     out = tmp_path / "paper.json"
     shown = run("paper", "--epochs=1", "--models=maf", "--threads=1", f"--out={out}")
     assert "| maf | n_layers=10 | 0.24 |" in shown
+
+
+def test_sizes(run, monkeypatch, tmp_path):
+    from benchmarks import sizes
+
+    monkeypatch.setattr(sizes, "SHAPES", ((60, 3),))
+    shown = run("sizes", f"--out={tmp_path / 'sizes.json'}")
+    assert "| 60 | 3 |" in shown
+    assert json.loads((tmp_path / "sizes.json").read_text())["cells"][0]["n_not_finite"] == 0

@@ -1,6 +1,6 @@
 """Tables of what was measured, as pages of Markdown."""
 
-from benchmarks.pages.anomaly import anomaly_page
+from benchmarks.pages.anomaly import anomaly_page, sizes_page
 from benchmarks.pages.files import large_page, robustness_page
 from benchmarks.pages.flows import paper_page, quality_page, speed_page, stability_page
 from benchmarks.pages.images import foreign_page, images_page, pixelcnn_page
@@ -14,6 +14,7 @@ PAGES = {
     "pixelcnn": pixelcnn_page,
     "images": images_page,
     "anomaly": anomaly_page,
+    "sizes": sizes_page,
     "foreign": foreign_page,
     "robustness": robustness_page,
     "large": large_page,

@@ -43,6 +43,28 @@ def anomaly_page(result: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def sizes_page(result: dict[str, Any]) -> str:
+    """Seconds and AUROC of the default detector by rows and columns."""
+    lines = [
+        "## Anomalies among few rows and many\n",
+        (
+            "Measured by `python -m benchmarks sizes`: `AnomalyDetector()` on made-up rows that "
+            "depend on three factors, with a constant, a copied and a discrete column; strange "
+            "rows have each column from another row. Seconds are those of the processor, scores "
+            f"are of 2,000 rows, and false positives are among 1,000 at {result['alpha']}.\n"
+        ),
+        "| rows | columns | fit | score | AUROC | false positives | not finite |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for cell in result["cells"]:
+        lines.append(
+            f"| {cell['n_rows']:,} | {cell['n_features']:,} | {cell['fit_seconds']:.1f} s | "
+            f"{cell['score_seconds']:.1f} s | {cell['auroc']:.3f} | "
+            f"{cell['false_positives']:.3f} | {cell['n_not_finite']} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
 def _mean(cells: list[dict[str, Any]], key: str, **chosen: Any) -> float:
     found = [c[key] for c in cells if all(c[name] == value for name, value in chosen.items())]
     return sum(found) / len(found)
