@@ -14,10 +14,12 @@ from sklearn.utils.validation import check_is_fitted
 
 from densekit import GlowEstimator, PixelCNNEstimator, RealNVPEstimator
 from densekit.data.images import Images
+from densekit.data.rows import Rows
 from densekit.densities import PixelCNN
 from densekit.densities.likelihoods import Bernoulli, Categorical, LogisticMixture
 from densekit.errors import ContextError, ParameterError, ShapeError, SupportError
 from densekit.plots import ImageGrid
+from densekit.training import contrast
 
 DIGITS = load_digits()
 X = (DIGITS.images[:120] // 4).astype(np.uint8)  # 8 x 8, levels 0 to 4
@@ -369,3 +371,52 @@ def test_pictures_of_images():
     with pytest.raises(ContextError, match="not fitted on images"):
         ImageGrid.from_estimator(table)
     pyplot.close("all")
+
+
+# Classes told apart
+
+
+def test_contrast_has_the_gradient_of_its_objective(monkeypatch):
+    monkeypatch.setattr(contrast, "SHARE_OF_ROWS", 1.0)
+    monkeypatch.setattr(contrast, "LEAST_DOUBT", 0.0)
+    density = noisy(PixelCNN((1, 3, 3), likelihood=Categorical(3), n_levels=3, context_shape=(2,)))
+    x = torch.randint(0, 3, (6, 1, 3, 3)).double()
+    own = torch.eye(2, dtype=torch.float64)[torch.tensor([0, 1, 1, 0, 1, 0])]
+    weight = torch.rand(6, dtype=torch.float64)
+    batch = Rows(x, weight, own, torch.zeros(6).double())
+    wide, nats = contrast.with_contrast(density, batch, 3.0, torch.Generator())
+    log_p, log_other = density.log_prob(x, own), density.log_prob(x, 1 - own)
+    objective = (weight * (log_p + 3.0 * (log_p - log_other).sigmoid().log())).mean()
+    weighted = (density.log_prob(wide.x, wide.context) * wide.weight).mean()
+    parameters = list(density.parameters())
+    for found, expected in zip(
+        torch.autograd.grad(weighted, parameters),
+        torch.autograd.grad(objective, parameters),
+        strict=True,
+    ):
+        torch.testing.assert_close(found, expected, atol=1e-10, rtol=1e-10)
+    assert nats == pytest.approx((weight * log_p).mean().item())
+
+
+def test_contrast_tells_the_classes_of_training_images_apart():
+    digits = load_digits()
+    X, y = digits.images[:600].astype(int) // 4, digits.target[:600]
+    options = {"conditional": True, "n_layers": 3, "n_channels": 12, "max_epochs": 8}
+    loss = {}
+    for weight in (0.0, 10.0):
+        model = PixelCNNEstimator(contrast=weight, random_state=0, **options).fit(X, y)
+        loss[weight] = -model.class_log_proba(X)[np.arange(len(X)), y].mean()
+    assert loss[10.0] < 0.9 * loss[0.0]
+
+
+@pytest.mark.parametrize("y", [np.zeros(40, int), np.arange(40.0)[:, None]], ids=["one", "numbers"])
+def test_contrast_needs_several_classes(y):
+    images = np.random.default_rng(0).integers(0, 3, (40, 2, 2))
+    options = {"conditional": True, "n_layers": 2, "n_channels": 4, "max_epochs": 3}
+    plain, contrasted = (
+        PixelCNNEstimator(contrast=weight, random_state=0, **options).fit(images, y)
+        for weight in (0.0, 10.0)
+    )
+    np.testing.assert_array_equal(
+        plain.score_samples(images, y), contrasted.score_samples(images, y)
+    )

@@ -14,6 +14,7 @@ from densekit.data.rows import Rows, in_chunks
 from densekit.densities.base import Density
 from densekit.errors import DivergenceError
 from densekit.training.checkpoint import State, below
+from densekit.training.contrast import with_contrast
 from densekit.training.history import History
 from densekit.training.learner import Learner, NonFiniteError
 
@@ -25,6 +26,7 @@ ROLLBACK_FACTOR = 0.3  # of the learning rate, at each rollback
 PLATEAU_FACTOR = 0.5  # of noise or learning rate, after a third of the patience without progress
 # Adam's first steps move all weights by the learning rate, and together they move a deep flow far.
 WARM_UP_STEPS = 100
+CONTRAST_FROM = 0.6  # of all steps; classes that are hardly known yet only disturb
 LEAST_NOISE = 0.01  # what is less becomes none
 
 
@@ -135,18 +137,24 @@ class Run:
         total = 0.0
         batches = order.split(self._batch_size)
         self._learner.learning_rate = self._rate
+        n_steps = self.options.max_epochs * len(batches)
         for i, index in enumerate(batches):
+            n_done = self.history.n_epochs * len(batches) + i
             if self.options.is_annealed:
-                n_done = self.history.n_epochs * len(batches) + i
-                n_steps = self.options.max_epochs * len(batches)
                 self._learner.learning_rate = self._rate * _annealed(n_done, n_steps)
-            total += self._step(index) * len(index)
+            total += self._step(index, n_done / n_steps) * len(index)
         return total / len(self.train)
 
-    def _step(self, index: Tensor) -> float:
+    def _step(self, index: Tensor, share_done: float) -> float:
         """Take one gradient step; return the batch's mean nats before it."""
         batch = self.train.take(index)
-        return self._learner.step(self._blur(batch.x), batch.context, batch.weight)
+        batch.x = self._blur(batch.x)
+        contrast = self.options.contrast
+        if not contrast or share_done < CONTRAST_FROM:
+            return self._learner.step(batch.x, batch.context, batch.weight)
+        wide, nats = with_contrast(self.density, batch, contrast, self.generator)
+        self._learner.step(wide.x, wide.context, wide.weight)
+        return nats
 
     def _blur(self, x: Tensor) -> Tensor:
         if not self._noise:

@@ -45,6 +45,9 @@ class Trainer:
     is_annealed : bool
         Whether the learning rate rises over the first steps, and then falls in a straight line, to
         zero after `max_epochs`.
+    contrast : float
+        Weight of telling classes apart beside likelihood, in the last part of training; above
+        zero for a density whose context is one of several classes, one-hot.
     checkpoint_seconds : float
         After which the end of an epoch writes the checkpoint.
     verbose : int
@@ -66,6 +69,7 @@ class Trainer:
     noise: float = 0.0
     average_decay: float = 0.99
     is_annealed: bool = False
+    contrast: float = 0.0
     checkpoint_seconds: float = SECONDS_BETWEEN_CHECKPOINTS
     verbose: int = 0
     who: str = "Trainer"
