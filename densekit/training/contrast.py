@@ -23,7 +23,7 @@ def with_contrast(
     apart as well, and the mean nats of the batch as it came.
 
     The objective is ``log p(x | y) + strength * log p(y | x)`` (multi-conditional learning,
-    McCallum 2006, eq. 4), in which one other class y', drawn evenly for each row, stands for all K
+    McCallum 2006), in which one other class y', drawn evenly for each row, stands for all K
     - 1: ``log p(y | x)`` becomes ``-log(1 + (K - 1) p(x | y') / p(x | y))``. Its gradient is that
     of ``doubt * (log p(x | y) - log p(x | y'))``, where the doubt is the probability that is left
     to y'. So rows come a second time, under y' and with a negative weight, if there is doubt.
