@@ -37,7 +37,7 @@ def measure() -> Iterator[dict[str, Any]]:
             "fit_seconds": fitted - start,
             "score_seconds": time.process_time() - fitted,
             "n_not_finite": int((~np.isfinite(scores)).sum()),
-            "auroc": float(roc_auc_score(np.repeat([1, 0], N_TEST), scores)),
+            "auroc": float(roc_auc_score(np.repeat([1, 0], N_TEST), np.nan_to_num(scores))),
             "false_positives": float((detector.predict(test, alpha=ALPHA) == -1).mean()),
         }
         result["cells"].append(cell)
@@ -45,7 +45,7 @@ def measure() -> Iterator[dict[str, Any]]:
 
 
 def _draw(n_rows: int, n_features: int) -> Array:
-    """Rows of a few factors and noise; a column is constant, one a copy, and one discrete."""
+    """Rows of a few factors and noise; one column is discrete, of many one constant, one a copy."""
     random = np.random.default_rng(0)
     factors = random.normal(size=(n_rows, N_FACTORS))
     X = factors @ random.normal(size=(N_FACTORS, n_features))

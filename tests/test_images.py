@@ -20,6 +20,7 @@ from densekit.densities.likelihoods import Bernoulli, Categorical, LogisticMixtu
 from densekit.errors import ContextError, ParameterError, ShapeError, SupportError
 from densekit.plots import ImageGrid
 from densekit.training import contrast
+from densekit.training.run import CONTRAST_FROM
 
 DIGITS = load_digits()
 X = (DIGITS.images[:120] // 4).astype(np.uint8)  # 8 x 8, levels 0 to 4
@@ -409,14 +410,36 @@ def test_contrast_tells_the_classes_of_training_images_apart():
     assert loss[10.0] < 0.9 * loss[0.0]
 
 
+def test_rows_without_doubt_are_left_to_likelihood(monkeypatch):
+    monkeypatch.setattr(contrast, "LEAST_DOUBT", 0.6)
+    density = noisy(PixelCNN((1, 3, 3), likelihood=Categorical(3), n_levels=3, context_shape=(3,)))
+    x = torch.randint(0, 3, (40, 1, 3, 3)).double()
+    own = torch.eye(3, dtype=torch.float64)[torch.arange(40) % 3]
+    batch = Rows(x, torch.ones(40).double(), own, torch.zeros(40).double())
+    wide, _ = contrast.with_contrast(density, batch, 3.0, torch.Generator())
+    n_more = len(wide) - 40
+    assert 0 < n_more < 20
+    weight = wide.weight / (len(wide) / 40)
+    assert (weight[:40] > 1 + 1e-9).sum() == n_more == (weight < 0).sum()
+    assert weight.sum() == pytest.approx(40)
+
+
+def test_patience_waits_for_contrast():
+    images = np.random.default_rng(0).integers(0, 2, (60, 2, 2))
+    y = np.arange(60) % 2
+    options = {"conditional": True, "n_layers": 2, "n_channels": 4, "max_epochs": 20}
+    options |= {"n_iter_no_change": 1, "tol": 1e3, "random_state": 0}  # no epoch is progress
+    plain = PixelCNNEstimator(**options).fit(images, y)
+    assert plain.n_iter_ == 2
+    contrasted = PixelCNNEstimator(contrast=1.0, **options).fit(images, y)
+    assert contrasted.n_iter_ > CONTRAST_FROM * 20
+    assert contrasted.history_.best_epoch > CONTRAST_FROM * 20
+
+
 @pytest.mark.parametrize("y", [np.zeros(40, int), np.arange(40.0)[:, None]], ids=["one", "numbers"])
 def test_contrast_needs_several_classes(y):
     images = np.random.default_rng(0).integers(0, 3, (40, 2, 2))
-    options = {"conditional": True, "n_layers": 2, "n_channels": 4, "max_epochs": 3}
-    plain, contrasted = (
-        PixelCNNEstimator(contrast=weight, random_state=0, **options).fit(images, y)
-        for weight in (0.0, 10.0)
-    )
-    np.testing.assert_array_equal(
-        plain.score_samples(images, y), contrasted.score_samples(images, y)
-    )
+    model = PixelCNNEstimator(conditional=True, n_layers=2, n_channels=4, max_epochs=1)
+    model.fit(images, y)
+    with pytest.raises(ParameterError, match="no classes to tell apart"):
+        model.set_params(contrast=10.0).fit(images, y)

@@ -49,9 +49,10 @@ def sizes_page(result: dict[str, Any]) -> str:
         "## Anomalies among few rows and many\n",
         (
             "Measured by `python -m benchmarks sizes`: `AnomalyDetector()` on made-up rows that "
-            "depend on three factors, with a constant, a copied and a discrete column; strange "
-            "rows have each column from another row. Seconds are those of the processor, scores "
-            f"are of 2,000 rows, and false positives are among 1,000 at {result['alpha']}.\n"
+            "depend on three factors; a column is discrete, and of more than three one is constant "
+            "and one a copy. Strange rows have each column from another row. Seconds are those of "
+            "the processor, scores are of 2,000 rows, and false positives are among 1,000 at "
+            f"{result['alpha']}.\n"
         ),
         "| rows | columns | fit | score | AUROC | false positives | not finite |",
         "| --- | --- | --- | --- | --- | --- | --- |",

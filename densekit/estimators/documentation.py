@@ -63,7 +63,8 @@ max_epochs : int or "auto", default="auto"
     to zero after so many epochs.
 batch_size : int or "auto", default="auto"
     Rows of a gradient step. "auto" makes about twelve steps an epoch of 32 to 512 rows of a table,
-    and takes 32 small images, or 8 from 28x28 pixels on, which fill a step: more steps teach more.
+    and takes as few images as fill a step, 32 small ones to 8 of 28x28 pixels and more: more steps
+    teach more.
 learning_rate : float or "auto", default="auto"
     Adam's, at the start. "auto" is 2e-3 for tables and 4e-3 for images.
 dtype : {"auto", "bfloat16", "float32", "float64"}, default="auto"

@@ -42,7 +42,7 @@ class AnomalyDetector(OutlierMixin, CalibratedScorer):
     score : str, default="auto"
         What makes a row normal. "log_density": a high one. "typicality": one near that of typical
         rows (Nalisnick 2019). "likelihood_ratio": a high ratio to a background density (Ren 2019).
-        "orientation", of images: a high ratio to their own density over all ways of turning them,
+        "orientation", of images: a high ratio to their own density turned by quarters of a circle,
         which tells whether they stand as training images do. "ensemble": the lower of two
         log-densities is high, the estimator's and a kernel density's, which remembers training
         rows where a flow only has their shape. "auto" is "ensemble" for the default estimator, and

@@ -21,7 +21,7 @@ from densekit.estimators.parameters import (
     one_of,
     parameter,
 )
-from densekit.meta import conformal, doors, orientation, reasons, scores
+from densekit.meta import conformal, doors, reasons, scores
 from densekit.meta.base import MetaEstimator
 from densekit.meta.scores import SCORES, Array, Recipe
 
@@ -85,8 +85,6 @@ class CalibratedScorer(MetaEstimator, ABC):
     def _fit(self, X: Any) -> None:
         self._check_parameters()
         X = self._check(X, reset=True)
-        if self._score_name == "orientation":
-            orientation.check_images(X, type(self).__name__)
         rng = check_random_state(self.random_state)
         recipe = self._recipe()
         n_rows = int(np.shape(X)[0])

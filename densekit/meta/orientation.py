@@ -26,17 +26,18 @@ def check_images(X: Any, who: str) -> None:
     if np.ndim(X) not in (3, 4):
         raise ShapeError(
             f"{who} got score='orientation' and X of shape {np.shape(X)}, expected images "
-            "(n, H, W) or (n, H, W, C); other rows have no orientation, choose another score."
+            "(n, H, W) or (n, H, W, C); bring flat images to that shape, and choose another score "
+            "for rows that are no images."
         )
 
 
 def log_ratio(log_density: Score, images: NDArray[Any]) -> Array:
-    """Log-density of images as they stand, less that of images that stand anyhow; (n,) in nats.
+    """Log-density of images as they stand, less that of images turned; (n,) in nats.
 
-    Turning an image moves its numbers and nothing else, so the mean density over all turns is a
-    density as well: one that knows the strokes and textures of the training images, and not which
-    way up they are. It is the background of a likelihood ratio (as in Ren 2019, eq. 2) that no
-    second model has to learn. That turned images are what a model should tell apart is Golan and
+    Turning an image moves its numbers and nothing else, so the mean density over the turns is a
+    density as well: one that knows the strokes and textures of the training images, and has them
+    on their side. It is the background of a likelihood ratio (as in Ren 2019, eq. 2) that no second
+    model has to learn. That turned images are what a model should tell apart is Golan and
     El-Yaniv's idea (2018).
 
     Parameters
@@ -46,14 +47,15 @@ def log_ratio(log_density: Score, images: NDArray[Any]) -> Array:
     images : array (n, H, W) or (n, H, W, C)
     """
     nats = _by_turn(log_density, images)
-    ratio: Array = nats[0] - logsumexp(nats, axis=0) + np.log(len(nats))
+    ratio: Array = nats[0] - logsumexp(nats[1:], axis=0) + np.log(len(nats) - 1)
     return ratio
 
 
 def terms(pixel_terms: Score, images: NDArray[Any]) -> Array:
-    """What each pixel adds to `log_ratio`, but for a constant; (n, H * W).
+    """What each pixel adds to `log_ratio`; (n, H * W).
 
-    Each turn's terms are turned back, and count by the turn's share of the mean density.
+    Each turn's terms are turned back, and count by the turn's share of the mean density. What then
+    misses `log_ratio` belongs to no pixel: it is the entropy of the shares below its greatest.
     """
     n_images, height, width = images.shape[:3]
     found = []
@@ -62,8 +64,8 @@ def terms(pixel_terms: Score, images: NDArray[Any]) -> Array:
         maps = pixel_terms(turned).reshape(n_images, *turned.shape[1:3])
         found.append(_turned(maps, -k).reshape(n_images, height * width))
     every = np.stack(found)
-    share = softmax(every.sum(2), axis=0)
-    own: Array = every[0] - (share[:, :, None] * every).sum(0)
+    share = softmax(every[1:].sum(2), axis=0)
+    own: Array = every[0] - (share[:, :, None] * every[1:]).sum(0)
     return own
 
 

@@ -76,6 +76,7 @@ def fit_part(recipe: Recipe, X: Any, rng: np.random.RandomState) -> Part:
 def score_part(score: str, part: Part, X: Any) -> Array:
     """Scores of rows by a fitted part, (n,) in nats, higher is more normal."""
     if score == "orientation":
+        orientation.check_images(X, "AnomalyDetector")
         return orientation.log_ratio(lambda images: log_density(part, images), np.asarray(X))
     nats = log_density(part, X)
     if score == "typicality":

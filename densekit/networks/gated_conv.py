@@ -12,9 +12,11 @@ from torch.nn import functional as F
 from densekit.networks.place_map import PlaceMap
 from densekit.networks.precision import MixedPrecision
 
-# Features of places are learned every few pixels. After an epoch over 8,000 binarized digits they
-# save 4 nats; the context of grey ones in features of their own for each pixel is 5 nats worse.
-N_PLACE_FEATURES, PLACE_STEP = 16, 4
+# Features of places are learned every few pixels of large images. After an epoch over 8,000
+# binarized digits they save 4 nats; the context of grey ones in features of each pixel's own is 5
+# nats worse.
+N_PLACE_FEATURES = 16
+MAX_PLACE_STEP, MIN_PLACES = 4, 7  # pixels from place to place, and places along a side
 
 
 class GatedConvNet(MixedPrecision):
@@ -64,7 +66,9 @@ class GatedConvNet(MixedPrecision):
             for i, (width, size) in enumerate(zip(widths, sizes, strict=True))
         )
         self.head = ChannelHead(n_channels, n_inputs, n_params)
-        self.places = PlaceMap(n_context, N_PLACE_FEATURES, self.event_shape[1:], step=PLACE_STEP)
+        size = self.event_shape[1:]
+        step = min(MAX_PLACE_STEP, max(1, min(size) // MIN_PLACES))
+        self.places = PlaceMap(n_context, N_PLACE_FEATURES, size, step=step)
 
     def compute(self, x: Tensor, context: Tensor | None = None) -> Tensor:  # type: ignore[override]
         """Map (batch, channels, height, width), and context (batch, n_context), to parameters of

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-INITIAL_DEVIATION = 0.3
+MAX_INITIAL_DEVIATION = 0.3
 
 
 class PlaceMap(nn.Module):
@@ -36,7 +36,8 @@ class PlaceMap(nn.Module):
         _, height, width = self.shape
         n_outputs = n_features * height * width
         self.linear = nn.Linear(max(1, n_context), n_outputs)
-        nn.init.normal_(self.linear.weight, std=INITIAL_DEVIATION)
+        deviation = min(MAX_INITIAL_DEVIATION, max(1, n_context) ** -0.5)
+        nn.init.normal_(self.linear.weight, std=deviation)
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, context: Tensor | None = None) -> Tensor:

@@ -23,10 +23,11 @@ def with_contrast(
     apart as well, and the mean nats of the batch as it came.
 
     The objective is ``log p(x | y) + strength * log p(y | x)`` (multi-conditional learning,
-    McCallum 2006), in which one other class y', drawn evenly for each row, stands for all K
-    - 1: ``log p(y | x)`` becomes ``-log(1 + (K - 1) p(x | y') / p(x | y))``. Its gradient is that
-    of ``doubt * (log p(x | y) - log p(x | y'))``, where the doubt is the probability that is left
-    to y'. So rows come a second time, under y' and with a negative weight, if there is doubt.
+    McCallum 2006) with all K classes as likely, in which one other class y', drawn evenly for each
+    row, stands for all K - 1: ``log p(y | x)`` becomes
+    ``-log(1 + (K - 1) p(x | y') / p(x | y))``. Its gradient is that of
+    ``doubt * (log p(x | y) - log p(x | y'))``, where the doubt is the probability that is left to
+    y'. So rows come a second time, under y' and with a negative weight, if there is doubt.
 
     Parameters
     ----------
@@ -46,10 +47,10 @@ def with_contrast(
         own = density.log_prob(batch.x, batch.context)
         wrong = density.log_prob(tested.x, other)
     doubt = torch.sigmoid(wrong - own[:n_tested] + math.log(n_classes - 1))
-    weight = batch.weight.clone()
-    pull = strength * n_rows / n_tested * doubt * tested.weight
-    weight[:n_tested] += pull
     in_doubt = doubt > LEAST_DOUBT
+    pull = strength * n_rows / n_tested * doubt * in_doubt * tested.weight
+    weight = batch.weight.clone()
+    weight[:n_tested] += pull
     # The mean over more rows is to be the sum over these by their number.
     scale = 1 + float(in_doubt.sum()) / n_rows
     wide = Rows(

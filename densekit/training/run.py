@@ -56,10 +56,13 @@ class Run:
         self._best_weights = self._weights.copy()
 
     def is_done(self) -> bool:
+        is_out_of_patience = self._since_best >= self.options.n_iter_no_change
+        if self.options.contrast and not self._has_contrast(self.history.n_epochs):
+            is_out_of_patience = False  # another objective is still to come
         return (
             not len(self._weights)
             or self.history.n_epochs >= self.options.max_epochs
-            or self._since_best >= self.options.n_iter_no_change
+            or is_out_of_patience
         )
 
     def epoch(self) -> None:
@@ -77,8 +80,14 @@ class Run:
             history.validation_nats.append(validation_nats + self._validation_offset)
         history.learning_rate.append(self._rate)
         history.seconds.append(time.monotonic() - self._start)
+        if self._has_contrast(history.n_epochs) and not self._has_contrast(history.n_epochs - 1):
+            self._best_score, self._since_best = -math.inf, 0  # which knew likelihood alone
         # Without the offset, so that the units of X cannot sway a comparison by rounding.
         self._keep_if_best(train_nats if validation_nats is None else validation_nats)
+
+    def _has_contrast(self, n_epochs: int) -> bool:
+        """Whether the last of so many epochs told classes apart."""
+        return self.options.contrast > 0 and n_epochs > CONTRAST_FROM * self.options.max_epochs
 
     def state(self) -> State:
         """All that the epochs to come depend on, at the end of one."""
