@@ -190,7 +190,7 @@ def run_robustness(
 
 @app.command("foreign")
 def run_foreign(
-    n_train: Annotated[int, typer.Option(min=100, help="Training images of a model.")] = 10_000,
+    n_train: Annotated[int, typer.Option(min=100, help="Training images of a model.")] = 5000,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over them.")] = 2,
     threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 1,
     out: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("foreign.json"),
