@@ -401,7 +401,7 @@ def test_contrast_has_the_gradient_of_its_objective(monkeypatch):
 
 def test_contrast_tells_the_classes_of_training_images_apart():
     digits = load_digits()
-    X, y = digits.images[:600].astype(int) // 4, digits.target[:600]
+    X, y = digits.images[:400].astype(int) // 4, digits.target[:400]
     options = {"conditional": True, "n_layers": 3, "n_channels": 12, "max_epochs": 8}
     loss = {}
     for weight in (0.0, 10.0):
