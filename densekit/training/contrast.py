@@ -9,6 +9,7 @@ from torch import Tensor
 
 from densekit.data.rows import Rows
 from densekit.densities.base import Density
+from densekit.errors import ContextError
 
 # Rows that a step puts to the test, for it costs two passes more; and how likely a row's wrong
 # class must be to take part in the gradient.
@@ -38,13 +39,15 @@ def with_contrast(
     strength : float
     generator : torch.Generator
     """
-    assert batch.context is not None
-    n_rows, n_classes = batch.context.shape
+    classes = batch.context
+    if classes is None:
+        raise ContextError("contrast: expected a batch with one-hot classes as context, got none")
+    n_rows, n_classes = classes.shape
     n_tested = math.ceil(SHARE_OF_ROWS * n_rows)
     tested = batch.take(torch.arange(n_tested, device=batch.x.device))
-    other = _other_classes(batch.context[:n_tested], generator)
+    other = _other_classes(classes[:n_tested], generator)
     with torch.no_grad():
-        own = density.log_prob(batch.x, batch.context)
+        own = density.log_prob(batch.x, classes)
         wrong = density.log_prob(tested.x, other)
     doubt = torch.sigmoid(wrong - own[:n_tested] + math.log(n_classes - 1))
     in_doubt = doubt > LEAST_DOUBT
@@ -56,7 +59,7 @@ def with_contrast(
     wide = Rows(
         torch.cat([batch.x, tested.x[in_doubt]]),
         torch.cat([weight, -pull[in_doubt]]) * scale,
-        torch.cat([batch.context, other[in_doubt]]),
+        torch.cat([classes, other[in_doubt]]),
         torch.cat([batch.log_det, tested.log_det[in_doubt]]),
     )
     return wide, float((own * batch.weight).mean())
