@@ -11,17 +11,15 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import roc_auc_score
 
 from densekit import AnomalyDetector, PixelCNNEstimator
-from densekit.meta.scores import corrupted
 
-N_LEVELS, N_TEST = 4, 300
+N_TEST = 300
 SCORES = ("log_density", "likelihood_ratio", "orientation", "typicality")
 
-Images = NDArray[np.int64]
+Images = NDArray[np.uint8]
 
 
 def measure(n_train: int, max_epochs: int) -> Iterator[dict[str, Any]]:
@@ -38,16 +36,12 @@ def measure(n_train: int, max_epochs: int) -> Iterator[dict[str, Any]]:
     }
     for name, (train, test, foreign) in _sets(folder).items():
         start = time.process_time()
-        kind = PixelCNNEstimator(n_levels=N_LEVELS, max_epochs=max_epochs, random_state=0)
+        kind = PixelCNNEstimator(n_levels=256, max_epochs=max_epochs, random_state=0)
         seen, calibration = train[:n_train], train[n_train : n_train + N_TEST]
-        model = FrozenEstimator(clone(kind).fit(seen))
-        noisy = corrupted(seen, np.random.RandomState(0))
-        background = FrozenEstimator(clone(kind).fit(noisy))
+        model = FrozenEstimator(kind.fit(seen))
         seconds = time.process_time() - start
         for score in SCORES:
-            other = {"background": background} if score == "likelihood_ratio" else {}
-            detector = AnomalyDetector(model, score=score, random_state=0, **other)
-            detector.fit(calibration)
+            detector = AnomalyDetector(model, score=score, random_state=0).fit(calibration)
             own = detector.score_samples(test[:N_TEST])
             for other_name, images in foreign.items():
                 scores = np.concatenate([own, detector.score_samples(images[:N_TEST])])
@@ -62,25 +56,24 @@ def _sets(folder: Path) -> dict[str, tuple[Images, Images, dict[str, Images]]]:
     """Training images, held-out ones, and foreign ones, by name."""
     with np.load(folder / "mnist.npz") as parts:
         keys = {key.lower(): key for key in parts.files}
-        digits, digits_test = (_levels(parts[keys[key]]) for key in ("x_train", "x_test"))
+        digits, digits_test = (parts[keys[key]] for key in ("x_train", "x_test"))
+        classes, classes_test = (parts[keys[key]] for key in ("y_train", "y_test"))
     with np.load(folder / "cifar10_small.npz") as parts:
         keys = {key.lower(): key for key in parts.files}
-        photos, photos_test = (_levels(_grey(parts[keys[k]])) for k in ("x_train", "x_test"))
+        photos, photos_test = (_grey(parts[keys[k]]) for k in ("x_train", "x_test"))
     turned = np.rot90(digits_test, axes=(1, 2)).copy()
-    of_digits = {"inverted": N_LEVELS - 1 - digits_test, "rotated": turned, "photos": photos_test}
-    flat = np.full_like(photos_test[:N_TEST], 1)
+    of_digits = {"inverted": 255 - digits_test, "rotated": turned, "photos": photos_test}
+    flat = np.full_like(photos_test[:N_TEST], 85)
     blurred = (photos_test[:, ::4, ::4]).repeat(4, axis=1).repeat(4, axis=2)
     of_photos = {"digits": digits_test, "one grey": flat, "coarse photos": blurred}
+    of_eights = {"ones": digits_test[classes_test == 1]}
     return {
         "digits": (digits, digits_test, of_digits),
+        "eights": (digits[classes == 8], digits_test[classes_test == 8], of_eights),
         "photos": (photos, photos_test, of_photos),
     }
 
 
-def _levels(images: NDArray[Any]) -> Images:
-    return images.astype(np.int64) * N_LEVELS // 256
-
-
-def _grey(images: NDArray[Any]) -> NDArray[Any]:
+def _grey(images: NDArray[Any]) -> Images:
     """The middle 28 x 28 pixels of colour images, in grey."""
-    return images[:, 2:30, 2:30].mean(-1)
+    return np.rint(images[:, 2:30, 2:30].mean(-1)).astype(np.uint8)

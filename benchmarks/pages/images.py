@@ -79,9 +79,9 @@ def foreign_page(result: dict[str, Any]) -> str:
         (
             f"Measured by `python -m benchmarks foreign --n-train {result['n_train']} --epochs "
             f"{result['max_epochs']}`: AUROC of the scores of `AnomalyDetector` over "
-            "PixelCNNs, held-out images against foreign ones, in four levels of grey. The "
-            "background of the ratio is the same model trained on corrupted images; that "
-            "of the orientation is the model itself, over all ways of turning an image.\n"
+            "PixelCNNs, held-out images against foreign ones, in 256 levels of grey. The "
+            "background of the ratio learns from the image at hand alone; that of the "
+            "orientation is the model itself, over the other ways of turning an image.\n"
         ),
         "| trained on | foreign | " + " | ".join(scores) + " |",
         "| --- | --- | " + " | ".join("---" for _ in scores) + " |",

@@ -45,9 +45,9 @@ class AnomalyDetector(OutlierMixin, CalibratedScorer):
         "orientation", of images: a high ratio to their own density turned by quarters of a circle,
         which tells whether they stand as training images do. "ensemble": the lower of two
         log-densities is high, the estimator's and a kernel density's, which remembers training
-        rows where a flow only has their shape. "auto" is "ensemble" for the default estimator, and
-        "log_density" for one that is given. Images want "likelihood_ratio", "orientation" or
-        "typicality": plain images have high log-densities, foreign as they may be.
+        rows where a flow only has their shape. "auto" is "ensemble" for the default estimator,
+        "likelihood_ratio" for images of integers, since plain images have high log-densities,
+        foreign as they may be, and else "log_density".
     calibration : {"split", "cross"}, default="split"
         Rows that calibrate: a part that is held out; or all of them, each by a model of
         `n_folds` that has not seen it, where scores are means over the models. "cross" takes as
@@ -57,8 +57,10 @@ class AnomalyDetector(OutlierMixin, CalibratedScorer):
         rows are left to fit, up to a half.
     n_folds : int, default=5
     background : estimator with `score_samples`, optional
-        Of the likelihood ratio. None is the estimator itself, trained on rows of which 30 % of the
-        numbers are replaced at random.
+        Of the likelihood ratio. None is, for images of integers, one that learns from the image
+        at hand alone, as a compressor does (Serrà 2020), so that the ratio tells what the
+        estimator knows beyond how plain an image is; for tables the estimator itself, trained on
+        rows of which 30 % of the numbers are replaced at random.
     robust : bool, default=False
         Whether the training rows may be contaminated: the model is fitted again without the lowest
         tenth, or without the share `contamination`.

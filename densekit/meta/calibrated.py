@@ -22,6 +22,7 @@ from densekit.estimators.parameters import (
     parameter,
 )
 from densekit.meta import conformal, doors, reasons, scores
+from densekit.meta.adaptive import AdaptiveImageDensity
 from densekit.meta.base import MetaEstimator
 from densekit.meta.scores import SCORES, Array, Recipe
 
@@ -63,7 +64,8 @@ class CalibratedScorer(MetaEstimator, ABC):
     n_orders: int = parameter(1, integer(1))
     random_state: Any = parameter(None)
 
-    _stored_types = (KernelRows,)  # in model files, beside what every estimator may hold
+    # In model files, beside what every estimator may hold.
+    _stored_types = (KernelRows, AdaptiveImageDensity)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Parameters by name; `score` is the parameter here, and a method as an attribute."""
@@ -86,7 +88,7 @@ class CalibratedScorer(MetaEstimator, ABC):
         self._check_parameters()
         X = self._check(X, reset=True)
         rng = check_random_state(self.random_state)
-        recipe = self._recipe()
+        recipe = self._recipe(X)
         n_rows = int(np.shape(X)[0])
         self.score_ = recipe.score
         parts, held_out = [], []
@@ -112,10 +114,13 @@ class CalibratedScorer(MetaEstimator, ABC):
                 "score='likelihood_ratio' beside it."
             )
 
-    def _recipe(self) -> Recipe:
+    def _recipe(self, X: Any) -> Recipe:
         score = self._score_name
-        if score == "auto":
-            score = "ensemble" if self.estimator is None else "log_density"
+        if score == "auto" and self.estimator is None:
+            score = "ensemble"
+        elif score == "auto":
+            is_of_images = scores.are_images(self.estimator, X)
+            score = "likelihood_ratio" if is_of_images else "log_density"
         share = SHARE_TRIMMED if self.contamination == "auto" else self.contamination
         trimmed = float(share) if self.robust else 0.0
         return Recipe(score, self.estimator, self.background, self.n_orders, trimmed)

@@ -11,10 +11,12 @@ from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import _safe_indexing
 
+from densekit.data.images import Images
 from densekit.data.kernel_rows import KernelRows
 from densekit.errors import ScorerError
 from densekit.estimators.maf import MAFEstimator
 from densekit.meta import orientation
+from densekit.meta.adaptive import AdaptiveImageDensity
 
 Array = NDArray[np.float64]
 Part = dict[str, Any]
@@ -103,8 +105,18 @@ def reorder(X: Any, order: NDArray[np.intp] | None) -> Any:
     return X if order is None else _safe_indexing(X, order, axis=1)
 
 
+def are_images(estimator: Any, X: Any) -> bool:
+    """Whether rows are images of levels: by their shape, or flat by what the estimator says."""
+    if np.ndim(X) > 2:
+        values = np.asarray(X)
+        return values.dtype.kind in "biuf" and bool(((values >= 0) & (values % 1 == 0)).all())
+    return getattr(estimator, "image_shape", None) is not None
+
+
 def _fit_once(recipe: Recipe, X: Any, rng: np.random.RandomState) -> Part:
-    estimator = recipe.estimator
+    estimator, background = recipe.estimator, recipe.background
+    if recipe.score == "likelihood_ratio" and background is None and are_images(estimator, X):
+        background = _adaptive(estimator, X)
     rows = X
     if estimator is None:
         estimator = default_estimator()
@@ -117,9 +129,8 @@ def _fit_once(recipe: Recipe, X: Any, rng: np.random.RandomState) -> Part:
         "orders": orders,
     }
     if recipe.score == "likelihood_ratio":
-        background = estimator if recipe.background is None else recipe.background
-        seen = corrupted(rows, rng) if recipe.background is None else rows
-        part["background"] = _fitted(background, seen, rng)
+        seen = corrupted(rows, rng) if background is None else rows
+        part["background"] = _fitted(estimator if background is None else background, seen, rng)
     if recipe.score == "ensemble":
         part["kernel"] = KernelRows.fit(X, rng)
     if recipe.score == "typicality":  # the mean is the negative entropy (Nalisnick 2019, eq. 3)
@@ -129,8 +140,8 @@ def _fit_once(recipe: Recipe, X: Any, rng: np.random.RandomState) -> Part:
 
 def _fitted(estimator: Any, X: Any, rng: np.random.RandomState) -> Any:
     """A fitted clone, with a seed of its own where it takes one and has none; or a frozen one."""
-    if isinstance(estimator, FrozenEstimator):
-        return estimator  # which is fitted already, on other rows
+    if isinstance(estimator, FrozenEstimator | AdaptiveImageDensity):
+        return estimator  # which is fitted already, on other rows or on none
     own = clone(estimator)
     seed = int(rng.randint(np.iinfo(np.int32).max))
     if own.get_params(deep=False).get("random_state", seed) is None:
@@ -138,17 +149,21 @@ def _fitted(estimator: Any, X: Any, rng: np.random.RandomState) -> Any:
     return own.fit(X)
 
 
+def _adaptive(estimator: Any, X: Any) -> AdaptiveImageDensity:
+    shape, n_levels = (getattr(estimator, name, None) for name in ("image_shape", "n_levels"))
+    who = "AdaptiveImageDensity"
+    images = Images.of(X, shape, "auto" if n_levels is None else n_levels, who=who)
+    return AdaptiveImageDensity(images.shape, images.n_levels)
+
+
 def corrupted(X: Any, rng: np.random.RandomState) -> Any:
-    """X with some of its numbers replaced: by those of other rows, for images by random levels.
+    """A table with some of its numbers replaced by those of other rows.
 
     The background of a likelihood ratio learns from it what numbers look like, but not how they
     belong together (Ren 2019, section 3).
     """
     values = np.array(X)
     is_replaced = rng.uniform(size=values.shape) < SHARE_OF_CORRUPTION
-    if values.ndim > 2:
-        levels = rng.randint(values.min(), values.max() + 1, values.shape).astype(values.dtype)
-        return np.where(is_replaced, levels, values)
     for column, mask in zip(values.T, is_replaced.T, strict=True):
         column[mask] = column[rng.randint(len(column), size=mask.sum())]
     if hasattr(X, "iloc"):
