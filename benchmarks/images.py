@@ -65,6 +65,7 @@ def _fitted(path: Path, model: Any, X: Array, y: Array | None) -> tuple[Any, Res
     cost = {
         "n_rows": len(X),
         "epochs": history.n_epochs,
+        "images_a_step": model._trainer(0.0).batch_size,
         "seconds": time.perf_counter() - start,
         "cpu_seconds": time.process_time() - cpu,
         "n_rollbacks": history.n_rollbacks,

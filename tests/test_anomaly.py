@@ -3,7 +3,6 @@
 import doctest
 import sys
 import warnings
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -14,18 +13,15 @@ from pyod.models.combination import average, maximization
 from pyod.utils.data import evaluate_print
 from scipy.integrate import quad
 from scipy.stats import betabinom
-from sklearn.base import clone
-from sklearn.datasets import load_digits, load_wine, make_moons
+from sklearn.datasets import load_wine, make_moons
 from sklearn.frozen import FrozenEstimator
-from sklearn.metrics import roc_auc_score
 from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KernelDensity
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-import densekit
-from densekit import AnomalyDetector, MADEEstimator, MAFEstimator, PixelCNNEstimator
+from densekit import AnomalyDetector, MADEEstimator, MAFEstimator
 from densekit.data.kernel_rows import KernelRows
 from densekit.errors import (
     CalibrationError,
@@ -36,7 +32,6 @@ from densekit.errors import (
     ScorerError,
     ShapeError,
 )
-from densekit.meta.adaptive import AdaptiveImageDensity
 from densekit.meta.conformal import p_values
 from densekit.plots import AnomalyReport
 
@@ -313,77 +308,6 @@ def test_columns_of_tables_keep_their_names_on_the_way_to_the_estimator():
     below = X[:3].assign(b=-1.0)
     assert np.isfinite(detector.score_samples(below)).all()
     assert (detector.predict(below, alpha=0.1) == -1).all()
-
-
-def test_images_are_scored_and_mapped_pixel_by_pixel():
-    images = load_digits().images[:300].astype(int) // 4
-    model = PixelCNNEstimator(n_layers=2, n_channels=8, max_epochs=6)
-    strange = images[:3].copy()
-    strange[:, 2:4, 2:4] = 4 - strange[:, 2:4, 2:4]
-    for score in ("log_density", "likelihood_ratio", "orientation", "typicality"):
-        detector = AnomalyDetector(model, score=score, random_state=0).fit(images)
-        maps = detector.explain(strange)
-        assert maps.shape == strange.shape
-        expected = detector.score_samples(strange) - detector.typical_score_
-        np.testing.assert_allclose(maps.sum((1, 2)), expected, atol=1e-5, rtol=0)
-
-
-@pytest.mark.parametrize(("shape", "n_levels"), [((2, 2, 1), 3), ((1, 2, 2), 3), ((2, 3, 1), 2)])
-def test_masses_of_all_images_by_the_adaptive_density_add_up_to_one(shape, n_levels):
-    every = np.stack(list(product(range(n_levels), repeat=int(np.prod(shape)))))
-    density = AdaptiveImageDensity(shape, n_levels)
-    nats = density.score_samples(every)
-    np.testing.assert_allclose(np.exp(nats).sum(), 1.0, atol=1e-12)
-    terms = density.log_prob_terms(every.reshape(-1, *shape))
-    np.testing.assert_allclose(terms.sum((1, 2)), nats, atol=1e-12)
-
-
-def test_plain_images_have_a_low_ratio_by_default_where_they_have_a_high_density(tmp_path):
-    rng = np.random.default_rng(0)
-    stripes = (np.arange(64).reshape(8, 8) + rng.integers(0, 8, (400, 1, 1))) % 8
-    images = np.clip(stripes + rng.integers(-1, 2, stripes.shape), 0, 7)
-    plain = np.repeat(rng.integers(0, 8, (50, 1, 1)), 64).reshape(50, 8, 8)
-    model = PixelCNNEstimator(n_layers=2, n_channels=8, max_epochs=10, random_state=0)
-    by_default = AdaptiveImageDensity((8, 8, 1), 8)
-    detector = AnomalyDetector(model, random_state=0).fit(images)
-    assert detector.score_ == "likelihood_ratio"
-    assert (detector.predict(plain, alpha=0.05) == -1).all()
-    (part,) = detector.parts_
-    expected = part["estimators"][0].score_samples(plain) - by_default.score_samples(plain)
-    np.testing.assert_allclose(detector.score_samples(plain), expected, atol=1e-9)
-    detector.save(tmp_path / "detector.densekit")
-    again = densekit.load(tmp_path / "detector.densekit")
-    np.testing.assert_array_equal(again.score_samples(plain), detector.score_samples(plain))
-    flat = clone(model).set_params(image_shape=(8, 8))
-    of_flat = AnomalyDetector(flat, random_state=0).fit(images.reshape(400, 64))
-    np.testing.assert_array_equal(of_flat.score_samples(plain.reshape(50, 64)), expected)
-    given = AnomalyDetector(model, score="likelihood_ratio", background=clone(model))
-    assert isinstance(given.fit(images).parts_[0]["background"], PixelCNNEstimator)
-
-
-@pytest.mark.parametrize(("side", "n_turns"), [(8, 4), (6, 2)])
-def test_orientation_is_a_ratio_to_the_mean_density_of_turned_images(side, n_turns):
-    light = np.linspace(0.1, 0.9, side)[:, None]  # from above
-    images = np.random.default_rng(0).binomial(1, light, size=(300, side, 8))
-    model = PixelCNNEstimator(n_layers=2, n_channels=8, max_epochs=30, random_state=0).fit(images)
-    detector = AnomalyDetector(FrozenEstimator(model), score="orientation").fit(images)
-    turned = [np.rot90(images, k, axes=(1, 2)) for k in range(0, 4, 4 // n_turns)]
-    density = np.exp([model.score_samples(way) for way in turned])
-    found = detector.score_samples(images)
-    np.testing.assert_allclose(found, np.log(density[0] / density[1:].mean(0)), atol=1e-6, rtol=0)
-    upside_down = detector.score_samples(turned[n_turns // 2])
-    assert roc_auc_score([1] * 300 + [0] * 300, np.r_[found, upside_down]) > 0.8
-
-
-def test_orientation_refuses_what_cannot_be_turned():
-    detector = AnomalyDetector(GaussianMixture(), score="orientation")
-    with pytest.raises(ShapeError, match="expected images"):
-        detector.fit(draw(50, 0))
-    images = np.random.default_rng(0).integers(0, 2, (40, 4, 4))
-    model = PixelCNNEstimator(n_layers=2, n_channels=4, max_epochs=1)
-    detector = AnomalyDetector(model, score="orientation").fit(images)
-    with pytest.raises(ShapeError, match="bring flat images to that shape"):
-        detector.score_samples(images.reshape(40, 16))
 
 
 def test_the_report_shows_the_strangest_rows():

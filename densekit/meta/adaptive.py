@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from densekit.data.images import Images
+
 Array = NDArray[np.float64]
 
 N_SCALES = 8
@@ -37,6 +39,14 @@ class AdaptiveImageDensity:
     shape: tuple[int, int, int]
     n_levels: int
 
+    @classmethod
+    def of(cls, X: Any, estimator: Any) -> AdaptiveImageDensity:
+        """One of images such as these; an estimator of images may say their shape and levels."""
+        shape = getattr(estimator, "image_shape", None)
+        n_levels = getattr(estimator, "n_levels", "auto")
+        images = Images.of(X, shape, n_levels, who="AnomalyDetector")
+        return cls(images.shape, images.n_levels)
+
     def score_samples(self, X: Any) -> Array:
         """Log-mass of images (n, H, W), (n, H, W, C) or flat; (n,) in nats."""
         terms = self.log_prob_terms(X)
@@ -53,19 +63,20 @@ class AdaptiveImageDensity:
         scales = np.geomspace(LEAST_SCALE, max(0.5, self.n_levels / 4), N_SCALES)
         terms = np.zeros((n_images, height, width))
         every = np.arange(n_images)
-        weights: dict[int, Array] = {}
+        weights: list[Array] = []  # of each channel's experts
         for row, column, channel in np.ndindex(height, width, n_channels):
             x = images[:, row, column, channel]
             guesses, roughness = _neighbours(images, row, column, channel)
             mass = self._masses(x, guesses, scales)
             n_experts = mass.shape[1]
-            kind = np.searchsorted(EDGES, roughness / self.n_levels)
-            equal = np.full((n_images, len(EDGES) + 1, n_experts), 1 / n_experts)
-            weight = weights.setdefault(channel, equal)
-            earned = weight[every, kind] * mass
+            if (row, column) == (0, 0):
+                weights.append(np.full((n_images, len(EDGES) + 1, n_experts), 1 / n_experts))
+            place = every, np.searchsorted(EDGES, roughness / self.n_levels)
+            earned = weights[channel][place] * mass
             found = earned.sum(1)
             terms[:, row, column] += np.log(found)
-            weight[every, kind] = (1 - SHARE) * earned / found[:, None] + SHARE / n_experts
+            kept = (1 - SHARE) * earned / found[:, None]
+            weights[channel][place] = kept + SHARE / n_experts
         return terms
 
     def _masses(self, x: Array, guesses: Array, scales: Array) -> Array:

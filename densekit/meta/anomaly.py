@@ -59,7 +59,7 @@ class AnomalyDetector(OutlierMixin, CalibratedScorer):
     background : estimator with `score_samples`, optional
         Of the likelihood ratio. None is, for images of integers, one that learns from the image
         at hand alone, as a compressor does (Serrà 2020), so that the ratio tells what the
-        estimator knows beyond how plain an image is; for tables the estimator itself, trained on
+        estimator knows beyond how plain an image is; else the estimator itself, trained on
         rows of which 30 % of the numbers are replaced at random.
     robust : bool, default=False
         Whether the training rows may be contaminated: the model is fitted again without the lowest

@@ -11,7 +11,6 @@ from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import _safe_indexing
 
-from densekit.data.images import Images
 from densekit.data.kernel_rows import KernelRows
 from densekit.errors import ScorerError
 from densekit.estimators.maf import MAFEstimator
@@ -114,9 +113,7 @@ def are_images(estimator: Any, X: Any) -> bool:
 
 
 def _fit_once(recipe: Recipe, X: Any, rng: np.random.RandomState) -> Part:
-    estimator, background = recipe.estimator, recipe.background
-    if recipe.score == "likelihood_ratio" and background is None and are_images(estimator, X):
-        background = _adaptive(estimator, X)
+    estimator = recipe.estimator
     rows = X
     if estimator is None:
         estimator = default_estimator()
@@ -129,8 +126,7 @@ def _fit_once(recipe: Recipe, X: Any, rng: np.random.RandomState) -> Part:
         "orders": orders,
     }
     if recipe.score == "likelihood_ratio":
-        seen = corrupted(rows, rng) if background is None else rows
-        part["background"] = _fitted(estimator if background is None else background, seen, rng)
+        part["background"] = _fitted_background(recipe, estimator, rows, rng)
     if recipe.score == "ensemble":
         part["kernel"] = KernelRows.fit(X, rng)
     if recipe.score == "typicality":  # the mean is the negative entropy (Nalisnick 2019, eq. 3)
@@ -138,10 +134,18 @@ def _fit_once(recipe: Recipe, X: Any, rng: np.random.RandomState) -> Part:
     return part
 
 
+def _fitted_background(recipe: Recipe, estimator: Any, X: Any, rng: np.random.RandomState) -> Any:
+    if recipe.background is not None:
+        return _fitted(recipe.background, X, rng)
+    if are_images(estimator, X):
+        return AdaptiveImageDensity.of(X, estimator)
+    return _fitted(estimator, corrupted(X, rng), rng)
+
+
 def _fitted(estimator: Any, X: Any, rng: np.random.RandomState) -> Any:
     """A fitted clone, with a seed of its own where it takes one and has none; or a frozen one."""
-    if isinstance(estimator, FrozenEstimator | AdaptiveImageDensity):
-        return estimator  # which is fitted already, on other rows or on none
+    if isinstance(estimator, FrozenEstimator):
+        return estimator  # which is fitted already, on other rows
     own = clone(estimator)
     seed = int(rng.randint(np.iinfo(np.int32).max))
     if own.get_params(deep=False).get("random_state", seed) is None:
@@ -149,22 +153,16 @@ def _fitted(estimator: Any, X: Any, rng: np.random.RandomState) -> Any:
     return own.fit(X)
 
 
-def _adaptive(estimator: Any, X: Any) -> AdaptiveImageDensity:
-    shape, n_levels = (getattr(estimator, name, None) for name in ("image_shape", "n_levels"))
-    who = "AdaptiveImageDensity"
-    images = Images.of(X, shape, "auto" if n_levels is None else n_levels, who=who)
-    return AdaptiveImageDensity(images.shape, images.n_levels)
-
-
 def corrupted(X: Any, rng: np.random.RandomState) -> Any:
-    """A table with some of its numbers replaced by those of other rows.
+    """X with some of its numbers replaced by those of other rows.
 
     The background of a likelihood ratio learns from it what numbers look like, but not how they
     belong together (Ren 2019, section 3).
     """
-    values = np.array(X)
+    values = np.array(X, order="C")  # so that the columns below are views
     is_replaced = rng.uniform(size=values.shape) < SHARE_OF_CORRUPTION
-    for column, mask in zip(values.T, is_replaced.T, strict=True):
+    columns = (array.reshape(len(values), -1).T for array in (values, is_replaced))
+    for column, mask in zip(*columns, strict=True):
         column[mask] = column[rng.randint(len(column), size=mask.sum())]
     if hasattr(X, "iloc"):
         return type(X)(values, columns=X.columns, index=X.index).astype(dict(X.dtypes))
