@@ -147,13 +147,17 @@ def run_anomaly(
     sets: Annotated[list[str] | None, typer.Option(help="Some of the sets, by name.")] = None,
     methods: Annotated[list[str] | None, typer.Option(help="Some of the detectors.")] = None,
     guarantees: Annotated[bool, typer.Option(help="False positives, reasons too.")] = True,
+    contamination: Annotated[
+        float, typer.Option(min=0, max=0.5, help="Share of training rows that are anomalies.")
+    ] = 0.0,
     threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 1,
     out: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("anomaly.json"),
 ) -> None:
     """AUROC on ADBench, from DENSEKIT_DATA, beside other detectors; thresholds and reasons."""
     torch.set_num_threads(threads)
     result = None
-    for result in anomaly.measure(seeds or [0, 1, 2], sets or [], methods or [], guarantees):
+    chosen = seeds or [0, 1, 2], sets or [], methods or []
+    for result in anomaly.measure(*chosen, guarantees, contamination):
         out.write_text(json.dumps(result, indent=1))
     if result:
         print(pages.anomaly_page(result))

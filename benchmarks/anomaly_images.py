@@ -37,7 +37,8 @@ def measure(n_train: int, max_epochs: int) -> Iterator[dict[str, Any]]:
     for name, (train, test, foreign) in _sets(folder).items():
         start = time.process_time()
         kind = PixelCNNEstimator(n_levels=256, max_epochs=max_epochs, random_state=0)
-        seen, calibration = train[:n_train], train[n_train : n_train + N_TEST]
+        n_seen = min(n_train, len(train) - N_TEST)
+        seen, calibration = train[:n_seen], train[n_seen : n_seen + N_TEST]
         model = FrozenEstimator(kind.fit(seen))
         seconds = time.process_time() - start
         for score in SCORES:
@@ -46,7 +47,7 @@ def measure(n_train: int, max_epochs: int) -> Iterator[dict[str, Any]]:
             for other_name, images in foreign.items():
                 scores = np.concatenate([own, detector.score_samples(images[:N_TEST])])
                 y = np.repeat([1, 0], [len(own), len(scores) - len(own)])
-                cell = {"trained_on": name, "foreign": other_name, "score": score}
+                cell = {"trained_on": name, "n_seen": n_seen, "foreign": other_name, "score": score}
                 auroc = float(roc_auc_score(y, scores))
                 result["cells"].append(cell | {"auroc": auroc, "cpu_seconds": seconds})
         yield result

@@ -12,24 +12,7 @@ def anomaly_page(result: dict[str, Any]) -> str:
     sets = list(dict.fromkeys(cell["set"] for cell in cells))
     methods = list(dict.fromkeys(cell["method"] for cell in cells))
     shown = [name for name in ("KNN", "DTE-NP", "DTE-C") if published]
-    seeds = " ".join(f"--seeds {seed}" for seed in result["seeds"])
-    seeds_of = {m: sorted({c["seed"] for c in cells if c["method"] == m}) for m in methods}
-    fewer = [method for method in methods if seeds_of[method] != result["seeds"]]
-    lines = [
-        "## Anomalies\n",
-        (
-            f"Measured by `python -m benchmarks anomaly {seeds}` on {len(sets)} sets of ADBench: "
-            "100 times the AUROC by the semi-supervised protocol of DTE (Livernoche 2024), the "
-            "mean over seeds; training rows are the first half of the normal rows. Sets of fewer "
-            "than 1,000 rows are bootstrapped there, so that most of their test rows are also "
-            "training rows. One default configuration for all sets; the columns in italics are "
-            "published.\n"
-        ),
-    ]
-    if fewer:
-        lines.append(f"Of seed {seeds_of[fewer[0]][0]} alone: {', '.join(fewer)}.\n")
-    if result["skipped"]:
-        lines.append(f"Not installed and so skipped: {', '.join(result['skipped'])}.\n")
+    lines = _introduction(result, sets, methods, bool(shown))
     lines += ["| set | " + " | ".join([*methods, *(f"*{name}*" for name in shown)]) + " |"]
     lines += ["| " + " | ".join(["---"] * (1 + len(methods) + len(shown))) + " |"]
     table = []
@@ -64,6 +47,39 @@ def sizes_page(result: dict[str, Any]) -> str:
             f"{cell['false_positives']:.3f} | {cell['n_not_finite']} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def _introduction(
+    result: dict[str, Any], sets: list[str], methods: list[str], has_published: bool
+) -> list[str]:
+    seeds = " ".join(f"--seeds {seed}" for seed in result["seeds"])
+    cells = result["cells"]
+    seeds_of = {m: sorted({c["seed"] for c in cells if c["method"] == m}) for m in methods}
+    fewer = [method for method in methods if seeds_of[method] != result["seeds"]]
+    contamination = result.get("contamination", 0.0)
+    if contamination:
+        seeds += f" --contamination {contamination:g}"
+    lines = [
+        "## Anomalies among training rows too\n" if contamination else "## Anomalies\n",
+        (
+            f"Measured by `python -m benchmarks anomaly {seeds}` on {len(sets)} sets of ADBench: "
+            "100 times the AUROC by the semi-supervised protocol of DTE (Livernoche 2024), the "
+            "mean over seeds; training rows are the first half of the normal rows. Sets of fewer "
+            "than 1,000 rows are bootstrapped there, so that most of their test rows are also "
+            "training rows. One default configuration for all sets"
+            + ("; the columns in italics are published.\n" if has_published else ".\n")
+        ),
+    ]
+    if contamination:
+        lines.append(
+            f"Here {contamination:.0%} of the training rows are anomalies, but half of a set's "
+            "anomalies at most; the others are to be found.\n"
+        )
+    if fewer:
+        lines.append(f"Of seed {seeds_of[fewer[0]][0]} alone: {', '.join(fewer)}.\n")
+    if result["skipped"]:
+        lines.append(f"Not installed and so skipped: {', '.join(result['skipped'])}.\n")
+    return lines
 
 
 def _mean(cells: list[dict[str, Any]], key: str, **chosen: Any) -> float:

@@ -79,7 +79,8 @@ def foreign_page(result: dict[str, Any]) -> str:
         (
             f"Measured by `python -m benchmarks foreign --n-train {result['n_train']} --epochs "
             f"{result['max_epochs']}`: AUROC of the scores of `AnomalyDetector` over "
-            "PixelCNNs, held-out images against foreign ones, in 256 levels of grey. The "
+            "PixelCNNs of so many training images, held-out images against foreign ones, in 256 "
+            "levels of grey. The "
             "background of the ratio learns from the image at hand alone; that of the "
             "orientation is the model itself, over the other ways of turning an image.\n"
         ),
@@ -89,5 +90,6 @@ def foreign_page(result: dict[str, Any]) -> str:
     for pair in dict.fromkeys((cell["trained_on"], cell["foreign"]) for cell in cells):
         own = {c["score"]: c for c in cells if (c["trained_on"], c["foreign"]) == pair}
         found = " | ".join(f"{own[score]['auroc']:.3f}" for score in scores)
-        lines.append(f"| {pair[0]} | {pair[1]} | {found} |")
+        n_seen = next(iter(own.values()))["n_seen"]
+        lines.append(f"| {pair[0]} ({n_seen}) | {pair[1]} | {found} |")
     return "\n".join(lines) + "\n"
