@@ -51,7 +51,7 @@ def large_page(result: dict[str, Any]) -> str:
     left = sum(kill["n_temporary"] for kill in kills)
     still = sum(kill["n_temporary_after_next"] for kill in kills)
     lines = [
-        "## Larger than memory\n",
+        "## Larger than memory, interrupted\n" if kills else "## Larger than memory\n",
         (
             f"Measured by `python -m benchmarks large --rows {result['n_rows']} --row-group "
             f"{result['row_group']} --kills {len(kills)} --threads {result['threads']}`: `densekit "

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-_SPEED = """## Speed
-
+_SPEED = """
 Flows in matched architectures (RealNVP: 8 affine
 couplings; MAF: 5 layers; splines: 5 layers of 8 bins; two hidden layers of 128 units each),
 untrained but for the training steps that are timed, float32. The limit is the bare matrix products
@@ -18,8 +17,7 @@ oneDNN where that is faster than `torch.mm`. Its training step clips gradients a
 as its trainer does; the peers' is Adam as in their guides.
 """
 
-_QUALITY = """## Quality
-
+_QUALITY = """
 The mean held-out nats of rows that are standardised by
 the training rows, with a standard error, one fit each. densekit has default parameters; the peers
 are trained by Adam (1e-3) in batches of 256 with early stopping on a tenth of the rows, for so many
@@ -39,6 +37,7 @@ code.
 def speed_page(result: dict[str, Any]) -> str:
     """The page for one run of ``python -m benchmarks speed``."""
     lines = [
+        "## Speed, beside peers" if result.get("beside_peers", True) else "## Speed, alone",
         _SPEED,
         f"Measured by `{_command(result)}`, torch {result['torch']}, {result['machine']}.",
     ]
@@ -90,9 +89,14 @@ def quality_page(result: dict[str, Any]) -> str:
         f"python -m benchmarks quality --threads {result['threads']} "
         f"--max-seconds {result['max_seconds']:g}"
     )
-    lines = [_QUALITY, f"Measured by `{command}`, torch {result['torch']}."]
+    lines = [
+        f"## Quality, {result['max_seconds']:g} seconds for a peer",
+        _QUALITY,
+        f"Measured by `{command}`, torch {result['torch']}.",
+    ]
     if result["skipped"]:
         lines.append(f"Not installed and so skipped: {', '.join(result['skipped'])}.")
+    lines += _beside_best_rivals(result["cells"])
     for table in dict.fromkeys(cell["table"] for cell in result["cells"]):
         cells = [cell for cell in result["cells"] if cell["table"] == table]
         size = f"{cells[0]['n_rows']} rows, {cells[0]['n_features']} columns"
@@ -109,6 +113,44 @@ def quality_page(result: dict[str, Any]) -> str:
                 row.append("" if seconds is None else f"{seconds:.1f}")
             lines.append("| " + " | ".join(row) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _beside_best_rivals(cells: list[dict[str, Any]]) -> list[str]:
+    """The default spline flow beside the best of the others on each table, and how often it leads.
+
+    A rival's time is that to its own best weights if it says so, else that of its whole fit.
+    """
+    rows, ahead, within, twice = [], 0, 0, 0
+    for table in dict.fromkeys(cell["table"] for cell in cells):
+        found = [cell for cell in cells if cell["table"] == table]
+        rivals = [cell for cell in found if not cell["method"].startswith("densekit")]
+        own = next((cell for cell in found if cell["method"] == "densekit nsf"), None)
+        if own is None or not rivals:
+            continue
+        best = max(rivals, key=lambda cell: cell["nats"])
+        lead = own["nats"] - best["nats"]
+        seconds, rival_seconds = own.get("seconds_to_best_rival"), best["seconds"]
+        rival_seconds = best.get("seconds_to_best") or rival_seconds
+        ahead, within = ahead + (lead >= 0), within + (lead >= -own["error"])
+        twice += seconds is not None and 2 * seconds <= rival_seconds
+        took = "" if seconds is None else f"{seconds:.1f}"
+        rows.append(
+            f"| {table} | {own['nats']:.2f} +- {own['error']:.2f} | {best['method']} "
+            f"{best['nats']:.2f} | {lead:+.2f} | {took} | {rival_seconds:.1f} |"
+        )
+    return [
+        "",
+        "| table | densekit nsf | best rival | lead | seconds to its nats | its own |",
+        "| --- | --- | --- | --- | --- | --- |",
+        *rows,
+        "",
+        (
+            f"Of {len(rows)} tables densekit's default spline flow leads on {ahead}, and on "
+            f"{within} it leads or is within a standard error; on {twice} it reaches the best "
+            "rival's nats in at most half of that rival's time to its best weights (or of its fit, "
+            "where it does not say)."
+        ),
+    ]
 
 
 def stability_page(result: dict[str, Any]) -> str:
