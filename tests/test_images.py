@@ -378,16 +378,19 @@ def test_pictures_of_images():
 
 
 def test_contrast_has_the_gradient_of_its_objective(monkeypatch):
-    monkeypatch.setattr(contrast, "SHARE_OF_ROWS", 1.0)
     monkeypatch.setattr(contrast, "LEAST_DOUBT", 0.0)
+    monkeypatch.setattr(contrast, "MOVED_SHARE", 0.5)
     density = noisy(PixelCNN((1, 3, 3), likelihood=Categorical(3), n_levels=3, context_shape=(2,)))
     x = torch.randint(0, 3, (6, 1, 3, 3)).double()
     own = torch.eye(2, dtype=torch.float64)[torch.tensor([0, 1, 1, 0, 1, 0])]
     weight = torch.rand(6, dtype=torch.float64)
     batch = Rows(x, weight, own, torch.zeros(6).double())
-    wide, nats = contrast.with_contrast(density, batch, 3.0, torch.Generator())
-    log_p, log_other = density.log_prob(x, own), density.log_prob(x, 1 - own)
-    objective = (weight * (log_p + 3.0 * (log_p - log_other).sigmoid().log())).mean()
+    wide, excess = contrast.with_contrast(density, batch, 3.0, torch.Generator())
+    moved = wide.x[6:12]
+    assert not torch.equal(moved, x)
+    log_p = density.log_prob(x, own)
+    lead = density.log_prob(moved, own) - density.log_prob(moved, 1 - own)
+    objective = (weight * (log_p + 3.0 * lead.sigmoid().log())).mean()
     weighted = (density.log_prob(wide.x, wide.context) * wide.weight).mean()
     parameters = list(density.parameters())
     for found, expected in zip(
@@ -396,7 +399,24 @@ def test_contrast_has_the_gradient_of_its_objective(monkeypatch):
         strict=True,
     ):
         torch.testing.assert_close(found, expected, atol=1e-10, rtol=1e-10)
-    assert nats == pytest.approx((weight * log_p).mean().item())
+    assert weighted.item() - excess == pytest.approx((weight * log_p).mean().item())
+
+
+def test_images_are_told_apart_where_they_stand_and_near_it(monkeypatch):
+    monkeypatch.setattr(contrast, "LEAST_DOUBT", 0.0)
+    density = noisy(PixelCNN((2, 14, 14), likelihood=Bernoulli(), n_levels=2, context_shape=(2,)))
+    x = torch.zeros(60, 2, 14, 14).double()
+    x[:, 0, 6, 6] = x[:, 1, 7, 7] = 1
+    x[:, 0, 0, 13] = 1  # an edge, which is drawn out where the image moves away from it
+    own = torch.eye(2, dtype=torch.float64)[torch.zeros(60, dtype=torch.long)]
+    batch = Rows(x, torch.ones(60).double(), own, torch.zeros(60).double())
+    moved = contrast.with_contrast(density, batch, 1.0, torch.Generator())[0].x[60:120]
+    places = {tuple(image[0, 3:11, 3:11].nonzero()[0].tolist()) for image in moved}
+    assert places == {(i, j) for i in (2, 3, 4) for j in (2, 3, 4)}
+    expected = moved[:, 0, :-1, :-1].clone()
+    expected[:, :3, 10:] = 0
+    assert torch.equal(moved[:, 1, 1:, 1:], expected)
+    assert {int(image[0, :3, 11:].sum()) for image in moved} == {0, 1, 2, 4}
 
 
 def test_contrast_tells_the_classes_of_training_images_apart():
@@ -417,10 +437,12 @@ def test_rows_without_doubt_are_left_to_likelihood(monkeypatch):
     own = torch.eye(3, dtype=torch.float64)[torch.arange(40) % 3]
     batch = Rows(x, torch.ones(40).double(), own, torch.zeros(40).double())
     wide, _ = contrast.with_contrast(density, batch, 3.0, torch.Generator())
-    n_more = len(wide) - 40
-    assert 0 < n_more < 20
+    n_tested = (len(wide) - 40) // 2
+    assert 0 < n_tested < 40
     weight = wide.weight / (len(wide) / 40)
-    assert (weight[:40] > 1 + 1e-9).sum() == n_more == (weight < 0).sum()
+    torch.testing.assert_close(weight[:40], torch.ones(40).double())
+    torch.testing.assert_close(weight[40 : 40 + n_tested], -weight[40 + n_tested :])
+    assert (weight < 0).sum() == n_tested
     assert weight.sum() == pytest.approx(40)
 
 

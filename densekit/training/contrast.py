@@ -11,24 +11,25 @@ from densekit.data.rows import Rows
 from densekit.densities.base import Density
 from densekit.errors import ContextError
 
-# Rows that a step puts to the test, for it costs two passes more; and how likely a row's wrong
-# class must be to take part in the gradient.
-SHARE_OF_ROWS = 0.5
+# How likely a row's wrong class must be to take part in the gradient, for it costs two passes more.
 LEAST_DOUBT = 0.02
+# Images are told apart where they stand and up to this share of their sides away: a class does not
+# depend on the place, and training images are told apart long before new ones are.
+MOVED_SHARE = 1 / 14
 
 
 def with_contrast(
     density: Density, batch: Rows, strength: float, generator: torch.Generator
 ) -> tuple[Rows, float]:
     """A batch whose weighted log-likelihood has the gradient of an objective that tells classes
-    apart as well, and the mean nats of the batch as it came.
+    apart as well, and the nats by which its mean is above that of the batch as it came.
 
-    The objective is ``log p(x | y) + strength * log p(y | x)`` (multi-conditional learning,
-    McCallum 2006) with all K classes as likely, in which one other class y', drawn evenly for each
-    row, stands for all K - 1: ``log p(y | x)`` becomes
-    ``-log(1 + (K - 1) p(x | y') / p(x | y))``. Its gradient is that of
-    ``doubt * (log p(x | y) - log p(x | y'))``, where the doubt is the probability that is left to
-    y'. So rows come a second time, under y' and with a negative weight, if there is doubt.
+    The objective is ``log p(x | y) + strength * log p(y | x')`` (multi-conditional learning,
+    McCallum 2006) with all K classes as likely. Here ``x'`` is the row, or the image moved by a few
+    pixels at random, and one other class y', drawn evenly for each row, stands for all K - 1:
+    ``log p(y | x')`` becomes ``-log(1 + (K - 1) p(x' | y') / p(x' | y))``. Its gradient is that of
+    ``doubt * (log p(x' | y) - log p(x' | y'))``, where the doubt is the probability that is left to
+    y'. So rows in doubt come twice more: under y, and under y' with a negative weight.
 
     Parameters
     ----------
@@ -43,26 +44,38 @@ def with_contrast(
     if classes is None:
         raise ContextError("contrast: expected a batch with one-hot classes as context, got none")
     n_rows, n_classes = classes.shape
-    n_tested = math.ceil(SHARE_OF_ROWS * n_rows)
-    tested = batch.take(torch.arange(n_tested, device=batch.x.device))
-    other = _other_classes(classes[:n_tested], generator)
+    other = _other_classes(classes, generator)
+    x = _moved(batch.x, generator)
     with torch.no_grad():
-        own = density.log_prob(batch.x, classes)
-        wrong = density.log_prob(tested.x, other)
-    doubt = torch.sigmoid(wrong - own[:n_tested] + math.log(n_classes - 1))
-    in_doubt = doubt > LEAST_DOUBT
-    pull = strength * n_rows / n_tested * doubt * in_doubt * tested.weight
-    weight = batch.weight.clone()
-    weight[:n_tested] += pull
+        lead = density.log_prob(x, classes) - density.log_prob(x, other)
+    doubt = torch.sigmoid(math.log(n_classes - 1) - lead)
+    is_tested = doubt > LEAST_DOUBT
+    pull = (strength * doubt * batch.weight)[is_tested]
+    x, log_det = x[is_tested], batch.log_det[is_tested]
     # The mean over more rows is to be the sum over these by their number.
-    scale = 1 + float(in_doubt.sum()) / n_rows
+    scale = 1 + 2 * len(x) / n_rows
     wide = Rows(
-        torch.cat([batch.x, tested.x[in_doubt]]),
-        torch.cat([weight, -pull[in_doubt]]) * scale,
-        torch.cat([classes, other[in_doubt]]),
-        torch.cat([batch.log_det, tested.log_det[in_doubt]]),
+        torch.cat([batch.x, x, x]),
+        torch.cat([batch.weight, pull, -pull]) * scale,
+        torch.cat([classes, classes[is_tested], other[is_tested]]),
+        torch.cat([batch.log_det, log_det, log_det]),
     )
-    return wide, float((own * batch.weight).mean())
+    return wide, float((pull * lead[is_tested]).sum()) / n_rows
+
+
+def _moved(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Images moved by whole pixels, each another way, their edges drawn out; other rows as is."""
+    if x.ndim != 4:
+        return x
+    device = generator.device
+    rows = torch.arange(len(x), device=x.device)[:, None, None]
+    places = []
+    for n_pixels in x.shape[2:]:
+        most = int(n_pixels * MOVED_SHARE)
+        by = torch.randint(-most, most + 1, (len(x), 1), generator=generator, device=device)
+        place = torch.arange(n_pixels, device=x.device) + by.to(x.device)
+        places.append(place.clamp(0, n_pixels - 1))
+    return x.movedim(1, 3)[rows, places[0][:, :, None], places[1][:, None, :]].movedim(3, 1)
 
 
 def _other_classes(context: Tensor, generator: torch.Generator) -> Tensor:

@@ -161,9 +161,8 @@ class Run:
         contrast = self.options.contrast
         if not contrast or share_done < CONTRAST_FROM:
             return self._learner.step(batch.x, batch.context, batch.weight)
-        wide, nats = with_contrast(self.density, batch, contrast, self.generator)
-        self._learner.step(wide.x, wide.context, wide.weight)
-        return nats
+        wide, excess = with_contrast(self.density, batch, contrast, self.generator)
+        return self._learner.step(wide.x, wide.context, wide.weight) - excess
 
     def _blur(self, x: Tensor) -> Tensor:
         if not self._noise:
