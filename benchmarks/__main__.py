@@ -146,7 +146,9 @@ def run_anomaly(
     seeds: Annotated[list[int] | None, typer.Option(help="Seeds of the draws and fits.")] = None,
     sets: Annotated[list[str] | None, typer.Option(help="Some of the sets, by name.")] = None,
     methods: Annotated[list[str] | None, typer.Option(help="Some of the detectors.")] = None,
-    guarantees: Annotated[bool, typer.Option(help="False positives, reasons too.")] = True,
+    guarantees: Annotated[
+        bool, typer.Option(help="False positives, reasons; not with contamination.")
+    ] = True,
     contamination: Annotated[
         float, typer.Option(min=0, max=0.5, help="Share of training rows that are anomalies.")
     ] = 0.0,

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.stats import betabinom, binom
 from sklearn.ensemble import IsolationForest
 from sklearn.metrics import roc_auc_score
@@ -41,7 +42,8 @@ def measure(
 ) -> Iterator[dict[str, Any]]:
     """The result so far, after every set: AUROC and seconds of each method, and the guarantees.
 
-    With contamination, which nothing published has, so many of the training rows are anomalies.
+    With contamination, about that share of the training rows are anomalies: for that nothing is
+    published, and nothing is guaranteed.
     """
     folder = Path(os.environ.get("DENSEKIT_DATA", "no folder"))
     skipped = [] if _ecod() else ["ECOD (pyod)"]
@@ -60,11 +62,11 @@ def measure(
         if sets and name not in sets:
             continue
         for seed in seeds:
-            data = halves(*load(path, seed))
-            if contamination:
-                data = _contaminated(*data, contamination, seed)
+            X, y = load(path, seed)
+            data = halves(X, y, contamination, seed)
+            n_strange = int((y == 1).sum() - (data[2] == 1).sum())
             for method, fit in _methods(methods, bool(contamination)).items():
-                cell = {"set": name, "seed": seed, "method": method}
+                cell = {"set": name, "seed": seed, "method": method, "n_strange": n_strange}
                 result["cells"].append(cell | _rank(*data, seed, fit))
             if has_guarantees and not contamination:
                 result["guarantees"].append(_guarantees(path, name, seed))
@@ -85,23 +87,32 @@ def load(path: Path, seed: int) -> tuple[Array, Array]:
     return X[rows], y[rows]
 
 
-def halves(X: Array, y: Array) -> tuple[Array, Array, Array]:
-    """The first half of the normal rows; all other rows, and their labels; standardised."""
+def halves(
+    X: Array, y: Array, contamination: float = 0.0, seed: int = 0
+) -> tuple[Array, Array, Array]:
+    """The first half of the normal rows; all other rows, and their labels; standardised.
+
+    With contamination, about that share of the training rows are anomalies instead.
+    """
     normal, strange = np.flatnonzero(y == 0), np.flatnonzero(y == 1)
     half = round(len(normal) / 2)
-    test = np.concatenate([normal[half:], strange])
-    scaler = StandardScaler().fit(X[normal[:half]])
-    return scaler.transform(X[normal[:half]]), scaler.transform(X[test]), y[test]
+    n_wanted = round(contamination / (1 - contamination) * half)
+    is_moved = _drawn(X[strange], n_wanted, seed)
+    train = X[np.concatenate([normal[:half], strange[is_moved]])]
+    test = np.concatenate([normal[half:], strange[~is_moved]])
+    scaler = StandardScaler().fit(train)
+    return scaler.transform(train), scaler.transform(X[test]), y[test]
 
 
-def _contaminated(
-    train: Array, test: Array, y: Array, share: float, seed: int
-) -> tuple[Array, Array, Array]:
-    """Move anomalies from the test to the training rows, half of them at most."""
-    strange = np.random.RandomState(seed).permutation(np.flatnonzero(y == 1))
-    moved = strange[: min(len(strange) // 2, round(share / (1 - share) * len(train)))]
-    left = np.delete(np.arange(len(y)), moved)
-    return np.concatenate([train, test[moved]]), test[left], y[left]
+def _drawn(rows: Array, n_wanted: int, seed: int) -> NDArray[np.bool_]:
+    """A draw of so many rows, and of half of them at most; copies of a row are drawn together."""
+    _, number, counts = np.unique(rows, axis=0, return_inverse=True, return_counts=True)
+    left, drawn = min(n_wanted, len(rows) // 2), []
+    for distinct in np.random.RandomState(seed).permutation(len(counts)):
+        if counts[distinct] <= left:
+            left -= counts[distinct]
+            drawn.append(distinct)
+    return np.isin(number.reshape(-1), drawn)
 
 
 def _rank(train: Array, test: Array, y: Array, seed: int, fit: Any) -> dict[str, Any]:

@@ -212,6 +212,8 @@ def test_pyod_takes_a_detector(capsys):
     assert own.predict(X_test)[-1] == 1
     assert own.predict_proba(X_test)[-1, 1] > own.predict_proba(X_test)[0, 1]
     np.testing.assert_array_equal(own.labels_, own.decision_scores_ > own.threshold_)
+    quarter = own.detector.as_pyod(contamination=0.25)
+    assert quarter.labels_.mean() == 0.25 > own.labels_.mean()
 
 
 def test_without_pyod_the_error_says_what_to_install(monkeypatch):
@@ -319,6 +321,11 @@ def test_the_report_shows_the_strangest_rows():
     assert report.reasons[0][0].startswith("c was 9")
     texts = [text.get_text() for text in report.axes_[1].texts]
     assert any(text.startswith("c was 9") for text in texts)
+
+
+def test_a_report_of_no_detector_is_refused():
+    with pytest.raises(ScorerError, match="GaussianMixture, expected a fitted detector"):
+        AnomalyReport.from_estimator(GaussianMixture().fit(draw(20, 0)), draw(20, 0))
 
 
 def test_a_frozen_estimator_is_left_as_it_is():

@@ -4,6 +4,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+from matplotlib import pyplot
 from sklearn.base import BaseEstimator, clone
 from sklearn.datasets import load_digits
 from sklearn.frozen import FrozenEstimator
@@ -12,9 +13,10 @@ from sklearn.mixture import GaussianMixture
 
 import densekit
 from densekit import AnomalyDetector, PixelCNNEstimator
-from densekit.errors import ShapeError
+from densekit.errors import ParameterError, ShapeError
 from densekit.meta.adaptive import AdaptiveImageDensity
 from densekit.meta.scores import corrupted
+from densekit.plots import AnomalyReport
 
 
 def test_images_are_scored_and_mapped_pixel_by_pixel():
@@ -28,6 +30,31 @@ def test_images_are_scored_and_mapped_pixel_by_pixel():
         assert maps.shape == strange.shape
         expected = detector.score_samples(strange) - detector.typical_score_
         np.testing.assert_allclose(maps.sum((1, 2)), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("is_flat", [False, True])
+def test_pixels_are_reasons_in_words(is_flat):
+    images = load_digits().images[:200].astype(int) // 4
+    X = images.reshape(-1, 64) if is_flat else images
+    size = {"image_shape": (8, 8)} if is_flat else {}
+    model = PixelCNNEstimator(n_layers=2, n_channels=8, max_epochs=2, **size)
+    detector = AnomalyDetector(model, random_state=0).fit(X)
+    strangest = int(detector.explain(X[:1]).argmin())
+    name = f"x{strangest}" if is_flat else f"pixel {strangest // 8}, {strangest % 8}"
+    (words,) = detector.reasons(X[:1], n=2)
+    assert len(words) == 2
+    assert words[0].startswith(f"{name} was {X[0].ravel()[strangest]}, given the rest")
+    bounds = detector.expected(X[:3]).to_numpy().reshape(3, 64, 2)
+    assert (bounds[..., 0] <= bounds[..., 1]).all()
+    assert AnomalyReport.from_estimator(detector, X[:5], n_rows=2).reasons[0]
+    pyplot.close("all")
+
+
+def test_a_kernel_density_of_images_is_refused_before_training():
+    images = load_digits().images[:20].astype(int)
+    detector = AnomalyDetector(PixelCNNEstimator(), score="ensemble")
+    with pytest.raises(ParameterError, match=r"score='ensemble'.*expected a table"):
+        detector.fit(images)
 
 
 @pytest.mark.parametrize(("shape", "n_levels"), [((2, 2, 1), 3), ((1, 2, 2), 3), ((2, 3, 1), 2)])

@@ -58,6 +58,39 @@ def test_quality(run, tmp_path):
     assert np.isfinite(json.loads(out.read_text())["cells"][0]["nats"])
 
 
+def test_rivals_are_summed_up_where_there_are_any(run):
+    from benchmarks import pages
+
+    def cell(method, nats, **more):
+        shape = {"n_rows": 9, "n_features": 2, "n_splits": 1, "error": 0.1, "seconds": 8.0}
+        return {"table": "t", "method": method, "nats": nats} | shape | more
+
+    result = {"threads": 1, "max_seconds": 1.0, "torch": "2", "skipped": []}
+    own = cell("densekit nsf", 1.0, seconds_to_best_rival=2.0)
+    rivals = [cell("a", 0.5), cell("b", float("nan")), cell("densekit maf", 2.0)]
+    page = pages.quality_page(result | {"cells": [own, *rivals]})
+    assert "| t | 1.00 +- 0.10 | a 0.50 | +0.50 | 2.0 | 8.0 |" in page
+    assert "leads on 1," in page
+    assert "best rival |" not in pages.quality_page(result | {"cells": [own]})
+
+
+@pytest.mark.parametrize("n_copies", [1, 3])
+def test_contaminated_halves_share_no_anomaly(run, n_copies):
+    from benchmarks.anomaly import halves
+
+    random = np.random.default_rng(0)
+    X = random.normal(size=(260, 2))
+    X[200:] = random.normal(9, 1, (60 // n_copies, 2)).repeat(n_copies, axis=0)
+    y = np.repeat([0, 1], [200, 60])
+    train, test, labels = halves(X, y, contamination=0.1, seed=0)
+    assert len(train) - 100 == (labels == 0).sum() - 100 + 60 - (labels == 1).sum()
+    assert 11 - n_copies < len(train) - 100 <= 11
+    assert not {tuple(row) for row in train[100:]} & {tuple(row) for row in test[labels == 1]}
+    np.testing.assert_allclose(train.mean(0), 0, atol=1e-12)
+    most = halves(X, y, contamination=0.45, seed=0)
+    assert len(most[0]) == 130  # half of the anomalies, and no more
+
+
 def test_a_peer_takes_part(run):
     pytest.importorskip("zuko")
     from benchmarks import architectures, peers, quality

@@ -9,18 +9,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib import pyplot
+from noise import noisy
 from sklearn.datasets import load_digits
 from sklearn.utils.validation import check_is_fitted
 
 from densekit import GlowEstimator, PixelCNNEstimator, RealNVPEstimator
 from densekit.data.images import Images
-from densekit.data.rows import Rows
 from densekit.densities import PixelCNN
 from densekit.densities.likelihoods import Bernoulli, Categorical, LogisticMixture
 from densekit.errors import ContextError, ParameterError, ShapeError, SupportError
 from densekit.plots import ImageGrid
-from densekit.training import contrast
-from densekit.training.run import CONTRAST_FROM
 
 DIGITS = load_digits()
 X = (DIGITS.images[:120] // 4).astype(np.uint8)  # 8 x 8, levels 0 to 4
@@ -30,15 +28,6 @@ Y = DIGITS.target[:120] % 3
 def pixelcnn(**options):
     defaults = {"n_layers": 2, "n_channels": 8, "max_epochs": 2, "random_state": 0}
     return PixelCNNEstimator(**(defaults | options))
-
-
-def noisy(density, seed=0):
-    """A density in float64 whose every weight takes part."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        for parameter in density.parameters():
-            parameter.data.add_(0.3 * torch.randn(parameter.shape))
-    return density.double().eval()
 
 
 # What pixels see
@@ -372,96 +361,3 @@ def test_pictures_of_images():
     with pytest.raises(ContextError, match="not fitted on images"):
         ImageGrid.from_estimator(table)
     pyplot.close("all")
-
-
-# Classes told apart
-
-
-def test_contrast_has_the_gradient_of_its_objective(monkeypatch):
-    monkeypatch.setattr(contrast, "LEAST_DOUBT", 0.0)
-    monkeypatch.setattr(contrast, "MOVED_SHARE", 0.5)
-    density = noisy(PixelCNN((1, 3, 3), likelihood=Categorical(3), n_levels=3, context_shape=(2,)))
-    x = torch.randint(0, 3, (6, 1, 3, 3)).double()
-    own = torch.eye(2, dtype=torch.float64)[torch.tensor([0, 1, 1, 0, 1, 0])]
-    weight = torch.rand(6, dtype=torch.float64)
-    batch = Rows(x, weight, own, torch.zeros(6).double())
-    wide, excess = contrast.with_contrast(density, batch, 3.0, torch.Generator())
-    moved = wide.x[6:12]
-    assert not torch.equal(moved, x)
-    log_p = density.log_prob(x, own)
-    lead = density.log_prob(moved, own) - density.log_prob(moved, 1 - own)
-    objective = (weight * (log_p + 3.0 * lead.sigmoid().log())).mean()
-    weighted = (density.log_prob(wide.x, wide.context) * wide.weight).mean()
-    parameters = list(density.parameters())
-    for found, expected in zip(
-        torch.autograd.grad(weighted, parameters),
-        torch.autograd.grad(objective, parameters),
-        strict=True,
-    ):
-        torch.testing.assert_close(found, expected, atol=1e-10, rtol=1e-10)
-    assert weighted.item() - excess == pytest.approx((weight * log_p).mean().item())
-
-
-def test_images_are_told_apart_where_they_stand_and_near_it(monkeypatch):
-    monkeypatch.setattr(contrast, "LEAST_DOUBT", 0.0)
-    density = noisy(PixelCNN((2, 14, 14), likelihood=Bernoulli(), n_levels=2, context_shape=(2,)))
-    x = torch.zeros(60, 2, 14, 14).double()
-    x[:, 0, 6, 6] = x[:, 1, 7, 7] = 1
-    x[:, 0, 0, 13] = 1  # an edge, which is drawn out where the image moves away from it
-    own = torch.eye(2, dtype=torch.float64)[torch.zeros(60, dtype=torch.long)]
-    batch = Rows(x, torch.ones(60).double(), own, torch.zeros(60).double())
-    moved = contrast.with_contrast(density, batch, 1.0, torch.Generator())[0].x[60:120]
-    places = {tuple(image[0, 3:11, 3:11].nonzero()[0].tolist()) for image in moved}
-    assert places == {(i, j) for i in (2, 3, 4) for j in (2, 3, 4)}
-    expected = moved[:, 0, :-1, :-1].clone()
-    expected[:, :3, 10:] = 0
-    assert torch.equal(moved[:, 1, 1:, 1:], expected)
-    assert {int(image[0, :3, 11:].sum()) for image in moved} == {0, 1, 2, 4}
-
-
-def test_contrast_tells_the_classes_of_training_images_apart():
-    digits = load_digits()
-    X, y = digits.images[:400].astype(int) // 4, digits.target[:400]
-    options = {"conditional": True, "n_layers": 3, "n_channels": 12, "max_epochs": 8}
-    loss = {}
-    for weight in (0.0, 10.0):
-        model = PixelCNNEstimator(contrast=weight, random_state=0, **options).fit(X, y)
-        loss[weight] = -model.class_log_proba(X)[np.arange(len(X)), y].mean()
-    assert loss[10.0] < 0.9 * loss[0.0]
-
-
-def test_rows_without_doubt_are_left_to_likelihood(monkeypatch):
-    monkeypatch.setattr(contrast, "LEAST_DOUBT", 0.6)
-    density = noisy(PixelCNN((1, 3, 3), likelihood=Categorical(3), n_levels=3, context_shape=(3,)))
-    x = torch.randint(0, 3, (40, 1, 3, 3)).double()
-    own = torch.eye(3, dtype=torch.float64)[torch.arange(40) % 3]
-    batch = Rows(x, torch.ones(40).double(), own, torch.zeros(40).double())
-    wide, _ = contrast.with_contrast(density, batch, 3.0, torch.Generator())
-    n_tested = (len(wide) - 40) // 2
-    assert 0 < n_tested < 40
-    weight = wide.weight / (len(wide) / 40)
-    torch.testing.assert_close(weight[:40], torch.ones(40).double())
-    torch.testing.assert_close(weight[40 : 40 + n_tested], -weight[40 + n_tested :])
-    assert (weight < 0).sum() == n_tested
-    assert weight.sum() == pytest.approx(40)
-
-
-def test_patience_waits_for_contrast():
-    images = np.random.default_rng(0).integers(0, 2, (60, 2, 2))
-    y = np.arange(60) % 2
-    options = {"conditional": True, "n_layers": 2, "n_channels": 4, "max_epochs": 20}
-    options |= {"n_iter_no_change": 1, "tol": 1e3, "random_state": 0}  # no epoch is progress
-    plain = PixelCNNEstimator(**options).fit(images, y)
-    assert plain.n_iter_ == 2
-    contrasted = PixelCNNEstimator(contrast=1.0, **options).fit(images, y)
-    assert contrasted.n_iter_ > CONTRAST_FROM * 20
-    assert contrasted.history_.best_epoch > CONTRAST_FROM * 20
-
-
-@pytest.mark.parametrize("y", [np.zeros(40, int), np.arange(40.0)[:, None]], ids=["one", "numbers"])
-def test_contrast_needs_several_classes(y):
-    images = np.random.default_rng(0).integers(0, 3, (40, 2, 2))
-    model = PixelCNNEstimator(conditional=True, n_layers=2, n_channels=4, max_epochs=1)
-    model.fit(images, y)
-    with pytest.raises(ParameterError, match="no classes to tell apart"):
-        model.set_params(contrast=10.0).fit(images, y)

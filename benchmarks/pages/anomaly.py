@@ -19,7 +19,8 @@ def anomaly_page(result: dict[str, Any]) -> str:
     for name in sets:
         own = [_mean(cells, "auroc", set=name, method=method) for method in methods]
         table.append(own + [published.get(name.lower(), {}).get(key, 0.0) for key in shown])
-        lines.append(f"| {name} | " + " | ".join(f"{value:.1f}" for value in table[-1]) + " |")
+        shown_name = name + _strange_share(cells, name)
+        lines.append(f"| {shown_name} | " + " | ".join(f"{v:.1f}" for v in table[-1]) + " |")
     means = [sum(column) / len(table) for column in zip(*table, strict=True)]
     lines.append("| **mean** | " + " | ".join(f"**{value:.2f}**" for value in means) + " |")
     lines += ["", *_seconds_of_fits(cells, methods), *_guarantees(result["guarantees"])]
@@ -72,14 +73,21 @@ def _introduction(
     ]
     if contamination:
         lines.append(
-            f"Here {contamination:.0%} of the training rows are anomalies, but half of a set's "
-            "anomalies at most; the others are to be found.\n"
+            f"Here up to {contamination:.0%} of the training rows are anomalies, but half of a "
+            "set's at most, whose percentage stands behind its name; the others are to be found. "
+            "Copies of a row are on one side.\n"
         )
     if fewer:
         lines.append(f"Of seed {seeds_of[fewer[0]][0]} alone: {', '.join(fewer)}.\n")
     if result["skipped"]:
         lines.append(f"Not installed and so skipped: {', '.join(result['skipped'])}.\n")
     return lines
+
+
+def _strange_share(cells: list[dict[str, Any]], name: str) -> str:
+    n_strange = sum(cell.get("n_strange", 0) for cell in cells if cell["set"] == name)
+    n_rows = sum(cell["n_rows"] for cell in cells if cell["set"] == name)
+    return f" ({n_strange / n_rows:.1%})" if n_strange else ""
 
 
 def _mean(cells: list[dict[str, Any]], key: str, **chosen: Any) -> float:
@@ -98,11 +106,12 @@ def _seconds_of_fits(cells: list[dict[str, Any]], methods: list[str]) -> list[st
 def _guarantees(cells: list[dict[str, Any]]) -> list[str]:
     if not cells:
         return []
+    seeds = sorted({str(cell["seed"]) for cell in cells})
     lines = [
         "\n### Guarantees\n",
         (
             "The default detector, fitted to half of the normal rows of each set, drawn at random. "
-            "False positives among the other half, and how many of the "
+            f"Seeds: {', '.join(seeds)}. False positives among the other half, and how many of the "
             f"{len(cells)} fits lie in the 99 % band: of a binomial, as if the threshold were "
             "known; and of the beta-binomial that split-conformal p-values follow exactly.\n"
         ),

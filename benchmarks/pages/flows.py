@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 _SPEED = """
@@ -36,8 +37,9 @@ code.
 
 def speed_page(result: dict[str, Any]) -> str:
     """The page for one run of ``python -m benchmarks speed``."""
+    beside = "beside peers" if result.get("beside_peers", True) else "alone"
     lines = [
-        "## Speed, beside peers" if result.get("beside_peers", True) else "## Speed, alone",
+        f"## Speed, {beside}",
         _SPEED,
         f"Measured by `{_command(result)}`, torch {result['torch']}, {result['machine']}.",
     ]
@@ -53,7 +55,7 @@ def speed_page(result: dict[str, Any]) -> str:
     for task, threads in dict.fromkeys((cell["task"], cell["threads"]) for cell in cells):
         chosen = [cell for cell in cells if (cell["task"], cell["threads"]) == (task, threads)]
         plural = "" if threads == 1 else "s"
-        title = f"### {task.capitalize()}, {threads} thread{plural}"
+        title = f"### {task.capitalize()}, {threads} thread{plural}, {beside}"
         lines += ["", title, "", *_table(chosen)]
     return "\n".join(lines) + "\n"
 
@@ -89,8 +91,9 @@ def quality_page(result: dict[str, Any]) -> str:
         f"python -m benchmarks quality --threads {result['threads']} "
         f"--max-seconds {result['max_seconds']:g}"
     )
+    n_tables = len({cell["table"] for cell in result["cells"]})
     lines = [
-        f"## Quality, {result['max_seconds']:g} seconds for a peer",
+        f"## Quality on {n_tables} tables, {result['max_seconds']:g} seconds for a peer",
         _QUALITY,
         f"Measured by `{command}`, torch {result['torch']}.",
     ]
@@ -123,14 +126,18 @@ def _beside_best_rivals(cells: list[dict[str, Any]]) -> list[str]:
     rows, ahead, within, twice = [], 0, 0, 0
     for table in dict.fromkeys(cell["table"] for cell in cells):
         found = [cell for cell in cells if cell["table"] == table]
-        rivals = [cell for cell in found if not cell["method"].startswith("densekit")]
+        rivals = [
+            cell
+            for cell in found
+            if not cell["method"].startswith("densekit") and math.isfinite(cell["nats"])
+        ]
         own = next((cell for cell in found if cell["method"] == "densekit nsf"), None)
         if own is None or not rivals:
             continue
         best = max(rivals, key=lambda cell: cell["nats"])
         lead = own["nats"] - best["nats"]
-        seconds, rival_seconds = own.get("seconds_to_best_rival"), best["seconds"]
-        rival_seconds = best.get("seconds_to_best") or rival_seconds
+        seconds = own.get("seconds_to_best_rival")
+        rival_seconds = best.get("seconds_to_best") or best["seconds"]
         ahead, within = ahead + (lead >= 0), within + (lead >= -own["error"])
         twice += seconds is not None and 2 * seconds <= rival_seconds
         took = "" if seconds is None else f"{seconds:.1f}"
@@ -138,17 +145,19 @@ def _beside_best_rivals(cells: list[dict[str, Any]]) -> list[str]:
             f"| {table} | {own['nats']:.2f} +- {own['error']:.2f} | {best['method']} "
             f"{best['nats']:.2f} | {lead:+.2f} | {took} | {rival_seconds:.1f} |"
         )
+    if not rows:
+        return []
     return [
         "",
-        "| table | densekit nsf | best rival | lead | seconds to its nats | its own |",
+        "| table | densekit nsf | best rival | lead | seconds to the rival's nats | the rival's |",
         "| --- | --- | --- | --- | --- | --- |",
         *rows,
         "",
         (
-            f"Of {len(rows)} tables densekit's default spline flow leads on {ahead}, and on "
-            f"{within} it leads or is within a standard error; on {twice} it reaches the best "
-            "rival's nats in at most half of that rival's time to its best weights (or of its fit, "
-            "where it does not say)."
+            f"Tables: {len(rows)}. densekit's default spline flow leads on {ahead}, and leads or "
+            f"is within its own standard error on {within}; on {twice} it reaches the best rival's "
+            "nats in at most half of that rival's time to its best weights (or of its fit, where "
+            "it does not say). Times are those of the first split."
         ),
     ]
 

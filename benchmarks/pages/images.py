@@ -62,7 +62,10 @@ def images_page(result: dict[str, Any]) -> str:
             f"`{' '.join(cell['model'].split())}`",
             *(str(cell[name]) for name in ("n_rows", "images_a_step", "epochs")),
         ]
-        row += [f"{cell['cpu_seconds']:.0f}", found, _IMAGE_NOTES.get(cell["task"], "")]
+        seconds = f"{cell['cpu_seconds']:.0f}"
+        if cell.get("is_resumed"):
+            seconds = f"{cell['seconds']:.0f} by the wall, from a checkpoint"
+        row += [seconds, found, _IMAGE_NOTES.get(cell["task"], "")]
         lines.append("| " + " | ".join(row) + " |")
     for cell in result["cells"]:
         for name, title in _IMAGE_PICTURES.get(cell["task"], {}).items():

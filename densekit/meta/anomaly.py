@@ -38,7 +38,9 @@ class AnomalyDetector(OutlierMixin, CalibratedScorer):
         over the training rows.
     contamination : "auto" or float in (0, 0.5], default="auto"
         Share of the training rows that `predict` calls strange. "auto" is a threshold by p-values
-        instead: 5 % of normal rows are called strange.
+        instead: 5 % of normal rows are called strange. As in scikit-learn the share is of rows
+        that the model was fitted on, which it remembers: of new normal rows more are below. Where
+        those matter, `predict` takes an alpha.
     score : str, default="auto"
         What makes a row normal. "log_density": a high one. "typicality": one near that of typical
         rows (Nalisnick 2019). "likelihood_ratio": a high ratio to a background density (Ren 2019).
@@ -80,7 +82,7 @@ class AnomalyDetector(OutlierMixin, CalibratedScorer):
     parts_ : tuple of dict
         What was fitted, for each fold.
     n_features_in_, feature_names_in_
-        As in scikit-learn.
+        As in scikit-learn, of tables.
 
     Examples
     --------
@@ -160,7 +162,10 @@ class AnomalyDetector(OutlierMixin, CalibratedScorer):
         return self
 
     def drift_test(self, X: Any) -> drift.DriftTest:
-        """Test whether rows are distributed as the training rows, as far as scores tell.
+        """Test whether new rows are distributed as the training rows, as far as scores tell.
+
+        Rows that the model was fitted on are no new rows: it remembers them, and finds them more
+        normal than others.
 
         Returns
         -------
@@ -197,18 +202,25 @@ class AnomalyDetector(OutlierMixin, CalibratedScorer):
         -------
         DataFrame of shape (n_samples, 2 * n_features)
             Columns are pairs of a feature and "low" or "high": quantiles over the training rows
-            that are nearest in the other columns.
+            that are nearest in the other columns, whatever the model. Of images the features are
+            pixels: "pixel row, column", with the channel behind them.
         """
         check_is_fitted(self)
         index = getattr(X, "index", None)
         return reasons.expected(self, self._check(X), coverage, index)
 
     def reasons(self, X: Any, n: int = 3) -> list[list[str]]:
-        """The strangest columns of each row in words, the strangest first."""
+        """The strangest columns, or pixels, of each row in words, the strangest first."""
         return reasons.in_words(self.explain(X), self.expected(X), self._check(X), n)
 
-    def as_pyod(self) -> Any:
+    def as_pyod(self, contamination: float | None = None) -> Any:
         """This fitted detector as PyOD's: high scores are strange, labels are 0 and 1.
+
+        Parameters
+        ----------
+        contamination : float, optional
+            Share of the calibration rows that its labels call strange; the detector's own by
+            default, and PyOD's 0.1 where that is "auto".
 
         Raises
         ------
@@ -222,7 +234,7 @@ class AnomalyDetector(OutlierMixin, CalibratedScorer):
             raise MissingExtraError(
                 "AnomalyDetector.as_pyod needs PyOD: pip install 'densekit[pyod]'."
             ) from error
-        return PyODDetector(self)
+        return PyODDetector(self, contamination)
 
     def _who(self, method: str) -> str:
         return f"{type(self).__name__}.{method}"

@@ -61,7 +61,8 @@ def check_alpha(alpha: Any, n_calibration: int, who: str) -> float:
         raise CalibrationError(
             f"{who} got alpha={alpha:g}, but {n_calibration} calibration rows give no p-value "
             f"below {1 / (n_calibration + 1):.3g}; it takes at least {least} calibration rows: "
-            "fit on more rows, or calibrate on all of them by calibration='cross'."
+            "fit on more rows, bring more by partial_fit, or set calibration='cross' if it is not "
+            "set, which calibrates on all of them."
         )
     return float(alpha)
 

@@ -51,8 +51,8 @@ def expected(detector: Any, X: Any, coverage: float, index: Any) -> pd.DataFrame
     """Quantiles of each column over the training rows that are nearest in the others."""
     if not 0 < coverage < 1:
         raise CalibrationError(f"expected got coverage={coverage!r}, expected one in (0, 1).")
-    values, names = _values(X), _names(detector)
-    rows = _numbers(detector.reference_)
+    values, names = _flat(X), _names(detector)
+    rows = _numbers(_flat(detector.reference_))
     n_near = min(N_EXPECTED, len(rows))
     bounds = np.empty((len(values), 2 * len(names)))
     edges = [(1 - coverage) / 2, (1 + coverage) / 2]
@@ -66,14 +66,14 @@ def expected(detector: Any, X: Any, coverage: float, index: Any) -> pd.DataFrame
     return pd.DataFrame(bounds, columns=columns, index=index)
 
 
-def in_words(contributions: pd.DataFrame, bounds: pd.DataFrame, X: Any, n: int) -> list[list[str]]:
-    """Sentences about the `n` strangest columns of each row."""
-    values = _values(X)
+def in_words(contributions: Any, bounds: pd.DataFrame, X: Any, n: int) -> list[list[str]]:
+    """Sentences about the `n` strangest columns, or pixels, of each row."""
+    names = bounds.columns.get_level_values(0)[::2]
     sentences = []
-    for i, (own, row) in enumerate(zip(contributions.to_numpy(), values, strict=True)):
+    for i, (own, row) in enumerate(zip(_flat(contributions), _flat(X), strict=True)):
         found = []
         for j in np.argsort(own)[:n]:
-            name = contributions.columns[j]
+            name = names[j]
             low, high = bounds.iloc[i, 2 * j], bounds.iloc[i, 2 * j + 1]
             found.append(
                 f"{name} was {_short(row[j])}, given the rest {_short(low)} to {_short(high)} was "
@@ -207,11 +207,21 @@ def _settled(contributions: Array, total: Array) -> Array:
 
 def _names(detector: Any) -> list[str]:
     names = getattr(detector, "feature_names_in_", None)
-    return [f"x{i}" for i in range(detector.n_features_in_)] if names is None else list(names)
+    if names is not None:
+        return list(names)
+    shape = detector.reference_.shape[1:]
+    kind = "x" if len(shape) == 1 else "pixel "
+    return [kind + ", ".join(map(str, place)) for place in np.ndindex(shape)]
 
 
 def _values(X: Any) -> NDArray[Any]:
     return X.to_numpy() if hasattr(X, "to_numpy") else np.asarray(X)
+
+
+def _flat(X: Any) -> NDArray[Any]:
+    """Rows of tables as they are, images as rows."""
+    values = _values(X)
+    return values.reshape(len(values), int(np.prod(values.shape[1:])))
 
 
 def _like(X: Any, values: NDArray[Any]) -> Any:

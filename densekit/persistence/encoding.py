@@ -181,7 +181,8 @@ class Encoder:
         if plugin is None:
             raise UnsavableError(
                 f"{path} is {cls.__module__}.{cls.__qualname__}, which has no registered name, so "
-                "a file cannot say what it is; give it one by an entry point or densekit.register."
+                "a file cannot say what it is; give it one by an entry point or densekit.register, "
+                "or keep what holds it by pickle or joblib."
             )
         self._note(cls)
         return {"group": plugin.group, "name": plugin.name, "distribution": plugin.distribution}

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from densekit.errors import MissingExtraError
+from densekit.errors import MissingExtraError, ScorerError
 
 N_BINS = 60
 OUTLIER_SHARE = 0.005  # of either end, that the histogram may cut off
@@ -72,13 +72,18 @@ class AnomalyReport:
         Parameters
         ----------
         detector : fitted AnomalyDetector
-        X : array or data frame of shape (n_samples, n_features)
+        X : array or data frame of shape (n_samples, n_features), or images
         n_rows, n_reasons : int, default=5 and 3
             Rows that are explained, and columns that are named for each.
         axes : pair of matplotlib Axes, optional
         """
         from sklearn.utils import _safe_indexing
 
+        if not hasattr(detector, "reasons"):
+            raise ScorerError(
+                f"AnomalyReport got a {type(detector).__name__}, expected a fitted detector: "
+                "AnomalyDetector(estimator).fit(X), of any density estimator."
+            )
         scores = detector.score_samples(X)
         rows = np.argsort(scores, kind="stable")[:n_rows]
         strangest = _safe_indexing(X, rows)

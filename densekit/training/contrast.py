@@ -11,7 +11,7 @@ from densekit.data.rows import Rows
 from densekit.densities.base import Density
 from densekit.errors import ContextError
 
-# How likely a row's wrong class must be to take part in the gradient, for it costs two passes more.
+# How likely a row's wrong class must be; rows below are spared two passes with gradients.
 LEAST_DOUBT = 0.02
 # Images are told apart where they stand and up to this share of their sides away: a class does not
 # depend on the place, and training images are told apart long before new ones are.
@@ -25,18 +25,18 @@ def with_contrast(
     apart as well, and the nats by which its mean is above that of the batch as it came.
 
     The objective is ``log p(x | y) + strength * log p(y | x')`` (multi-conditional learning,
-    McCallum 2006) with all K classes as likely. Here ``x'`` is the row, or the image moved by a few
-    pixels at random, and one other class y', drawn evenly for each row, stands for all K - 1:
+    McCallum 2006) with all K classes as likely. Here ``x'`` is the image moved by a few pixels at
+    random, and one other class y', drawn evenly for each row, stands for all K - 1:
     ``log p(y | x')`` becomes ``-log(1 + (K - 1) p(x' | y') / p(x' | y))``. Its gradient is that of
     ``doubt * (log p(x' | y) - log p(x' | y'))``, where the doubt is the probability that is left to
-    y'. So rows in doubt come twice more: under y, and under y' with a negative weight.
+    y'. So images in doubt come twice more: under y, and under y' with a negative weight.
 
     Parameters
     ----------
     density : Density
         Conditioned on classes.
     batch : Rows
-        Whose context is one-hot.
+        Images (n, channels, height, width), whose context is one-hot.
     strength : float
     generator : torch.Generator
     """
@@ -49,24 +49,27 @@ def with_contrast(
     with torch.no_grad():
         lead = density.log_prob(x, classes) - density.log_prob(x, other)
     doubt = torch.sigmoid(math.log(n_classes - 1) - lead)
-    is_tested = doubt > LEAST_DOUBT
-    pull = (strength * doubt * batch.weight)[is_tested]
-    x, log_det = x[is_tested], batch.log_det[is_tested]
+    is_in_doubt = doubt > LEAST_DOUBT
+    pull = (strength * doubt * batch.weight)[is_in_doubt]
+    tested = Rows(x, batch.weight, classes, batch.log_det).take(is_in_doubt)
+    wide = _beside(batch, tested, other[is_in_doubt], pull)
+    return wide, float((pull * lead[is_in_doubt]).sum()) / n_rows
+
+
+def _beside(batch: Rows, tested: Rows, other: Tensor, pull: Tensor) -> Rows:
+    """The batch, rows pulled to their own classes, and the same rows pushed from others."""
     # The mean over more rows is to be the sum over these by their number.
-    scale = 1 + 2 * len(x) / n_rows
-    wide = Rows(
-        torch.cat([batch.x, x, x]),
+    scale = 1 + 2 * len(tested) / len(batch)
+    return Rows(
+        torch.cat([batch.x, tested.x, tested.x]),
         torch.cat([batch.weight, pull, -pull]) * scale,
-        torch.cat([classes, classes[is_tested], other[is_tested]]),
-        torch.cat([batch.log_det, log_det, log_det]),
+        torch.cat([batch.context, tested.context, other]),  # type: ignore[list-item]
+        torch.cat([batch.log_det, tested.log_det, tested.log_det]),
     )
-    return wide, float((pull * lead[is_tested]).sum()) / n_rows
 
 
 def _moved(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Images moved by whole pixels, each another way, their edges drawn out; other rows as is."""
-    if x.ndim != 4:
-        return x
+    """Images moved by whole pixels, each another way, their edges drawn out."""
     device = generator.device
     rows = torch.arange(len(x), device=x.device)[:, None, None]
     places = []

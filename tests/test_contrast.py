@@ -1,0 +1,131 @@
+"""Classes told apart beside likelihood: the objective, its gradient, when and on what it acts."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from noise import noisy
+from sklearn.datasets import load_digits
+
+from densekit import PixelCNNEstimator
+from densekit.data.rows import Rows
+from densekit.densities import PixelCNN
+from densekit.densities.likelihoods import Bernoulli, Categorical
+from densekit.errors import ParameterError
+from densekit.training import Trainer, contrast
+from densekit.training.run import CONTRAST_FROM, Run
+
+N_CLASSES = 3
+
+
+def density(shape=(1, 3, 3)):
+    return noisy(PixelCNN(shape, likelihood=Categorical(3), n_levels=3, context_shape=(N_CLASSES,)))
+
+
+def batch(n_rows, shape=(1, 3, 3)):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randint(0, 3, (n_rows, *shape), generator=generator).double()
+    own = torch.eye(N_CLASSES).double()[torch.arange(n_rows) % N_CLASSES]
+    weight = torch.rand(n_rows, generator=generator).double()
+    return Rows(x, weight, own, torch.zeros(n_rows).double())
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 3), (2, 3, 4)])
+def test_contrast_has_the_gradient_of_its_objective(monkeypatch, shape):
+    monkeypatch.setattr(contrast, "LEAST_DOUBT", 0.0)
+    monkeypatch.setattr(contrast, "MOVED_SHARE", 0.5)
+    model, rows = density(shape), batch(6, shape)
+    wide, excess = contrast.with_contrast(model, rows, 3.0, torch.Generator())
+    moved, other = wide.x[6:12], wide.context[12:]
+    assert not torch.equal(moved, rows.x)
+    assert torch.equal(wide.x[12:], moved)
+    assert not (other * rows.context).any()
+    log_p = model.log_prob(rows.x, rows.context)
+    lead = model.log_prob(moved, rows.context) - model.log_prob(moved, other)
+    told = torch.nn.functional.logsigmoid(lead - math.log(N_CLASSES - 1))
+    objective = (rows.weight * (log_p + 3.0 * told)).mean()
+    weighted = (model.log_prob(wide.x, wide.context) * wide.weight).mean()
+    parameters = list(model.parameters())
+    for found, expected in zip(
+        torch.autograd.grad(weighted, parameters),
+        torch.autograd.grad(objective, parameters),
+        strict=True,
+    ):
+        torch.testing.assert_close(found, expected, atol=1e-10, rtol=1e-10)
+    assert weighted.item() - excess == pytest.approx((rows.weight * log_p).mean().item())
+
+
+def test_images_without_doubt_are_left_to_likelihood(monkeypatch):
+    monkeypatch.setattr(contrast, "LEAST_DOUBT", 0.6)
+    model, rows = density(), batch(40)
+    wide, excess = contrast.with_contrast(model, rows, 3.0, torch.Generator())
+    n_tested = (len(wide) - 40) // 2
+    assert 0 < n_tested < 40
+    weight = wide.weight / (len(wide) / 40)
+    torch.testing.assert_close(weight[:40], rows.weight)
+    torch.testing.assert_close(weight[40 : 40 + n_tested], -weight[40 + n_tested :])
+    assert (weight < 0).sum() == n_tested
+    own, other = wide.context[40:].split(n_tested)
+    assert not (own * other).any()
+    weighted = (model.log_prob(wide.x, wide.context) * wide.weight).mean()
+    plain = (model.log_prob(rows.x, rows.context) * rows.weight).mean()
+    assert weighted.item() - excess == pytest.approx(plain.item())
+
+
+def test_images_are_told_apart_where_they_stand_and_near_it(monkeypatch):
+    monkeypatch.setattr(contrast, "LEAST_DOUBT", 0.0)
+    model = noisy(PixelCNN((2, 14, 14), likelihood=Bernoulli(), n_levels=2, context_shape=(2,)))
+    x = torch.zeros(60, 2, 14, 14).double()
+    x[:, 0, 6, 6] = x[:, 1, 7, 7] = 1
+    x[:, 0, 0, 13] = 1  # an edge, which is drawn out where the image moves away from it
+    own = torch.eye(2, dtype=torch.float64)[torch.zeros(60, dtype=torch.long)]
+    rows = Rows(x, torch.ones(60).double(), own, torch.zeros(60).double())
+    moved = contrast.with_contrast(model, rows, 1.0, torch.Generator())[0].x[60:120]
+    places = {tuple(image[0, 3:11, 3:11].nonzero()[0].tolist()) for image in moved}
+    assert places == {(i, j) for i in (2, 3, 4) for j in (2, 3, 4)}
+    expected = moved[:, 0, :-1, :-1].clone()
+    expected[:, :3, 10:] = 0
+    assert torch.equal(moved[:, 1, 1:, 1:], expected)
+    assert {int(image[0, :3, 11:].sum()) for image in moved} == {0, 1, 2, 4}
+
+
+def test_a_step_reports_the_likelihood_of_its_batch_alone():
+    model, rows = density(), batch(12)
+    steps = {"max_epochs": 1, "batch_size": 12, "learning_rate": 1e-3}
+    options = Trainer(**steps, n_iter_no_change=1, tol=0.0, contrast=5.0)
+    run = Run(options, model, rows, None, torch.Generator().manual_seed(0))
+    expected = (model.log_prob(rows.x, rows.context) * rows.weight).mean().item()
+    assert run._step(torch.arange(12), CONTRAST_FROM) == pytest.approx(expected)
+
+
+def test_contrast_tells_the_classes_of_training_images_apart():
+    digits = load_digits()
+    X, y = digits.images[:400].astype(int) // 4, digits.target[:400]
+    options = {"conditional": True, "n_layers": 3, "n_channels": 12, "max_epochs": 8}
+    loss = {}
+    for weight in (0.0, 10.0):
+        model = PixelCNNEstimator(contrast=weight, random_state=0, **options).fit(X, y)
+        loss[weight] = -model.class_log_proba(X)[np.arange(len(X)), y].mean()
+    assert loss[10.0] < 0.9 * loss[0.0]
+
+
+def test_patience_waits_for_contrast():
+    images = np.random.default_rng(0).integers(0, 2, (60, 2, 2))
+    y = np.arange(60) % 2
+    options = {"conditional": True, "n_layers": 2, "n_channels": 4, "max_epochs": 20}
+    options |= {"n_iter_no_change": 1, "tol": 1e3, "random_state": 0}  # no epoch is progress
+    plain = PixelCNNEstimator(**options).fit(images, y)
+    assert plain.n_iter_ == 2
+    contrasted = PixelCNNEstimator(contrast=1.0, **options).fit(images, y)
+    assert contrasted.n_iter_ > CONTRAST_FROM * 20
+    assert contrasted.history_.best_epoch > CONTRAST_FROM * 20
+
+
+@pytest.mark.parametrize("y", [np.zeros(40, int), np.arange(40.0)[:, None]], ids=["one", "numbers"])
+def test_contrast_needs_several_classes(y):
+    images = np.random.default_rng(0).integers(0, 3, (40, 2, 2))
+    model = PixelCNNEstimator(conditional=True, n_layers=2, n_channels=4, max_epochs=1)
+    model.fit(images, y)
+    with pytest.raises(ParameterError, match="no classes to tell apart"):
+        model.set_params(contrast=10.0).fit(images, y)
