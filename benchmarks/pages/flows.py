@@ -91,9 +91,10 @@ def quality_page(result: dict[str, Any]) -> str:
         f"python -m benchmarks quality --threads {result['threads']} "
         f"--max-seconds {result['max_seconds']:g}"
     )
-    n_tables = len({cell["table"] for cell in result["cells"]})
+    tables = {cell["table"] for cell in result["cells"]}
+    on = f"{len(tables)} tables" if len(tables) > 1 else ", ".join(tables)
     lines = [
-        f"## Quality on {n_tables} tables, {result['max_seconds']:g} seconds for a peer",
+        f"## Quality on {on}, {result['max_seconds']:g} seconds for a peer",
         _QUALITY,
         f"Measured by `{command}`, torch {result['torch']}.",
     ]
