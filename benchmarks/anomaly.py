@@ -92,7 +92,7 @@ def halves(
 ) -> tuple[Array, Array, Array]:
     """The first half of the normal rows; all other rows, and their labels; standardised.
 
-    With contamination, about that share of the training rows are anomalies instead.
+    With contamination, anomalies are added until they are about that share of the training rows.
     """
     normal, strange = np.flatnonzero(y == 0), np.flatnonzero(y == 1)
     half = round(len(normal) / 2)

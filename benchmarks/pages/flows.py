@@ -119,6 +119,12 @@ def quality_page(result: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _best_rival(cells: list[dict[str, Any]]) -> dict[str, Any] | None:
+    rivals = [cell for cell in cells if not cell["method"].startswith("densekit")]
+    finite = [cell for cell in rivals if math.isfinite(cell["nats"])]
+    return max(finite, key=lambda cell: cell["nats"], default=None)
+
+
 def _beside_best_rivals(cells: list[dict[str, Any]]) -> list[str]:
     """The default spline flow beside the best of the others on each table, and how often it leads.
 
@@ -127,15 +133,10 @@ def _beside_best_rivals(cells: list[dict[str, Any]]) -> list[str]:
     rows, ahead, within, twice = [], 0, 0, 0
     for table in dict.fromkeys(cell["table"] for cell in cells):
         found = [cell for cell in cells if cell["table"] == table]
-        rivals = [
-            cell
-            for cell in found
-            if not cell["method"].startswith("densekit") and math.isfinite(cell["nats"])
-        ]
         own = next((cell for cell in found if cell["method"] == "densekit nsf"), None)
-        if own is None or not rivals:
+        best = _best_rival(found)
+        if own is None or best is None:
             continue
-        best = max(rivals, key=lambda cell: cell["nats"])
         lead = own["nats"] - best["nats"]
         seconds = own.get("seconds_to_best_rival")
         rival_seconds = best.get("seconds_to_best") or best["seconds"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -65,6 +65,17 @@ class Rows:
 
     def _normalized(self) -> Rows:
         return replace(self, weight=self.weight / self.weight.mean())
+
+
+def concatenated(parts: Sequence[Rows]) -> Rows:
+    """The rows of all parts, which have contexts all or none."""
+    contexts = [part.context for part in parts if part.context is not None]
+    return Rows(
+        torch.cat([part.x for part in parts]),
+        torch.cat([part.weight for part in parts]),
+        torch.cat(contexts) if contexts else None,
+        torch.cat([part.log_det for part in parts]),
+    )
 
 
 def to_tensor(x: NDArray[Any]) -> Tensor:

@@ -121,12 +121,6 @@ class CalibratedScorer(MetaEstimator, ABC):
         elif score == "auto":
             is_of_images = scores.are_images(self.estimator, X)
             score = "likelihood_ratio" if is_of_images else "log_density"
-        if score == "ensemble" and np.ndim(X) > 2:
-            raise ParameterError(
-                f"{type(self).__name__} got score='ensemble' and X of shape {np.shape(X)}, "
-                "expected a table: a kernel density means little among images; 'auto' is "
-                "'likelihood_ratio' for them."
-            )
         share = SHARE_TRIMMED if self.contamination == "auto" else self.contamination
         trimmed = float(share) if self.robust else 0.0
         return Recipe(score, self.estimator, self.background, self.n_orders, trimmed)

@@ -86,6 +86,11 @@ def _leave_to_the_estimator(detector: Any, X: Any, reset: bool, who: str) -> Any
             f"{who} got n_orders={detector.n_orders} for images, expected 1: their pixels have one "
             "order."
         )
+    if detector._score_name == "ensemble" and _n_axes(X) > 2:
+        raise ParameterError(
+            f"{who} got score='ensemble' and X of shape {np.shape(X)}, expected a table: a kernel "
+            "density means little among images; 'auto' is 'likelihood_ratio' for them."
+        )
     n_rows = np.shape(X)[0]
     if n_rows < (MIN_ROWS if reset else 1):
         raise ShapeError(f"{who} got n_samples={n_rows}, expected at least {MIN_ROWS}.")

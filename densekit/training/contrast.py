@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from densekit.data.rows import Rows
+from densekit.data.rows import Rows, concatenated
 from densekit.densities.base import Density
 from densekit.errors import ContextError
 
@@ -51,21 +52,12 @@ def with_contrast(
     doubt = torch.sigmoid(math.log(n_classes - 1) - lead)
     is_in_doubt = doubt > LEAST_DOUBT
     pull = (strength * doubt * batch.weight)[is_in_doubt]
-    tested = Rows(x, batch.weight, classes, batch.log_det).take(is_in_doubt)
-    wide = _beside(batch, tested, other[is_in_doubt], pull)
-    return wide, float((pull * lead[is_in_doubt]).sum()) / n_rows
-
-
-def _beside(batch: Rows, tested: Rows, other: Tensor, pull: Tensor) -> Rows:
-    """The batch, rows pulled to their own classes, and the same rows pushed from others."""
+    pulled = replace(batch, x=x).take(is_in_doubt)
+    pushed = replace(pulled, weight=-pull, context=other[is_in_doubt])
+    wide = concatenated([batch, replace(pulled, weight=pull), pushed])
     # The mean over more rows is to be the sum over these by their number.
-    scale = 1 + 2 * len(tested) / len(batch)
-    return Rows(
-        torch.cat([batch.x, tested.x, tested.x]),
-        torch.cat([batch.weight, pull, -pull]) * scale,
-        torch.cat([batch.context, tested.context, other]),  # type: ignore[list-item]
-        torch.cat([batch.log_det, tested.log_det, tested.log_det]),
-    )
+    wide.weight *= len(wide) / n_rows
+    return wide, float((pull * lead[is_in_doubt]).sum()) / n_rows
 
 
 def _moved(x: Tensor, generator: torch.Generator) -> Tensor:
