@@ -84,12 +84,14 @@ def run_quality(
 def run_stability(
     seeds: Annotated[int, typer.Option(min=1, help="Fits of each estimator to each table.")] = 3,
     max_rows: Annotated[int, typer.Option(min=20, help="Rows of a table that are used.")] = 500,
-    out: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("stability.json"),
+    out: Annotated[
+        Path, typer.Option(help="Where the JSON goes; tables that it has are not fitted again.")
+    ] = Path("stability.json"),
 ) -> None:
     """Default fits that diverge, and held-out scores that are not finite, over many tables."""
     torch.set_num_threads(1)
-    result = None
-    for result in stability.measure(seeds, max_rows):
+    result = json.loads(out.read_text()) if out.exists() else None
+    for result in stability.measure(seeds, max_rows, result):
         out.write_text(json.dumps(result))
     if result:
         print(pages.stability_page(result))

@@ -30,13 +30,20 @@ def estimators() -> list[str]:
     ]
 
 
-def measure(seeds: int, max_rows: int) -> Iterator[dict[str, Any]]:
+def measure(
+    seeds: int, max_rows: int, earlier: dict[str, Any] | None = None
+) -> Iterator[dict[str, Any]]:
     """Fit every estimator of tables to `max_rows` rows at most of every table.
 
-    Yields the result so far after each table.
+    Yields the result so far after each table. Tables of an earlier result count as they are.
     """
     cells = []
+    if earlier and (earlier["seeds"], earlier["max_rows"]) == (seeds, max_rows):
+        cells += earlier["cells"]
+    done = {cell["table"] for cell in cells}
     for table in (*tables.tables(), *tables.odd_tables()):
+        if table.name in done:
+            continue
         train, test = table.splits[0]
         for name in estimators():
             for seed in range(seeds):
