@@ -90,8 +90,8 @@ def run_stability(
 ) -> None:
     """Default fits that diverge, and held-out scores that are not finite, over many tables."""
     torch.set_num_threads(1)
-    result = json.loads(out.read_text()) if out.exists() else None
-    for result in stability.measure(seeds, max_rows, result):
+    result = earlier = json.loads(out.read_text()) if out.exists() else None
+    for result in stability.measure(seeds, max_rows, earlier):
         out.write_text(json.dumps(result))
     if result:
         print(pages.stability_page(result))

@@ -33,10 +33,12 @@ def pixelcnn(**options):
 # What pixels see
 
 
-@pytest.mark.parametrize(("kernel_size", "first"), [(3, 3), (3, 7), (5, 3)])
+@pytest.mark.parametrize(
+    ("kernel_size", "first", "dilation"), [(3, 3, 1), (3, 7, 2), (3, 7, 3), (5, 3, 1), (5, 7, 2)]
+)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_each_number_sees_all_earlier_ones_within_reach_and_no_later_one(
-    kernel_size, first, channels
+    kernel_size, first, dilation, channels
 ):
     height, width, n_layers = 7, 7, 3
     density = noisy(
@@ -48,12 +50,13 @@ def test_each_number_sees_all_earlier_ones_within_reach_and_no_later_one(
             n_channels=6,
             kernel_size=kernel_size,
             first_kernel_size=first,
+            dilation=dilation,
         )
     )
     # Several images, for hidden units of a single one may all be zero at a pixel.
     x = torch.randint(0, 4, (8, channels, height, width)).double().requires_grad_()
     params = density.network(x)
-    reach = first // 2 + (n_layers - 1) * (kernel_size // 2)
+    reach = first // 2 + (1 + dilation) * (kernel_size // 2)  # the third of three is dilated
     for row, column, channel in [(0, 0, 0), (0, 4, 0), (3, 3, 0), (6, 6, 0), (4, 1, channels - 1)]:
         target = params[:, channel, row, column]
         weights = torch.randn_like(target)
@@ -69,8 +72,10 @@ def test_each_number_sees_all_earlier_ones_within_reach_and_no_later_one(
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("context_shape", [None, (2,)])
-@pytest.mark.parametrize("likelihood", [Bernoulli(), Categorical(2), LogisticMixture(2, 2)])
-def test_cached_samples_are_those_of_full_passes(likelihood, channels, context_shape):
+@pytest.mark.parametrize(
+    ("likelihood", "dilation"), [(Bernoulli(), 1), (Categorical(2), 2), (LogisticMixture(2, 2), 3)]
+)
+def test_cached_samples_are_those_of_full_passes(likelihood, dilation, channels, context_shape):
     density = noisy(
         PixelCNN(
             (channels, 6, 5),
@@ -78,6 +83,7 @@ def test_cached_samples_are_those_of_full_passes(likelihood, channels, context_s
             n_levels=2,
             n_layers=3,
             n_channels=6,
+            dilation=dilation,
             context_shape=context_shape,
         )
     )

@@ -41,6 +41,9 @@ class GatedConvNet(MixedPrecision):
         Odd side of the kernels but the first; half of each is masked.
     first_kernel_size : int
         Odd side of the first layer's kernels.
+    dilation : int
+        Pixels from number to number of the kernels in the later half of the layers; the first layer
+        is never among them. Up to 3 leave no gaps behind a first kernel of 7.
     n_context : int
         Numbers of context, which move the features of places (van den Oord 2016b, eq. 5).
     """
@@ -54,6 +57,7 @@ class GatedConvNet(MixedPrecision):
         n_channels: int,
         kernel_size: int = 3,
         first_kernel_size: int = 7,
+        dilation: int = 1,
         n_context: int = 0,
     ):
         super().__init__()
@@ -61,9 +65,10 @@ class GatedConvNet(MixedPrecision):
         n_inputs = self.event_shape[0]
         sizes = [first_kernel_size] + [kernel_size] * (n_layers - 1)
         widths = [n_inputs] + [n_channels] * (n_layers - 1)
+        steps = [dilation if 2 * i >= max(n_layers, 2) else 1 for i in range(n_layers)]
         self.layers = nn.ModuleList(
-            GatedLayer(width, n_channels, size, is_first=i == 0)
-            for i, (width, size) in enumerate(zip(widths, sizes, strict=True))
+            GatedLayer(width, n_channels, size, dilation=step, is_first=i == 0)
+            for i, (width, size, step) in enumerate(zip(widths, sizes, steps, strict=True))
         )
         self.head = ChannelHead(n_channels, n_inputs, n_params)
         size = self.event_shape[1:]
@@ -136,18 +141,23 @@ class GatedLayer(nn.Module):
     n_inputs, n_channels : int
     kernel_size : int
         Odd.
+    dilation : int
+        Pixels from number to number of the kernels.
     is_first : bool
         Whether the inputs are pixels, of which the horizontal stack sees those to the left only.
     """
 
-    def __init__(self, n_inputs: int, n_channels: int, kernel_size: int, *, is_first: bool):
+    def __init__(
+        self, n_inputs: int, n_channels: int, kernel_size: int, *, dilation: int, is_first: bool
+    ):
         super().__init__()
-        self.reach = kernel_size // 2
-        self.is_first = is_first
-        n_columns = self.reach + (not is_first)
-        self.vertical = nn.Conv2d(n_inputs, 2 * n_channels, (self.reach + 1, kernel_size))
-        self.crossing = nn.Conv2d(2 * n_channels, 2 * n_channels, 1)
-        self.horizontal = nn.Conv2d(n_inputs, 2 * n_channels, (1, n_columns), bias=False)
+        half, n_outputs = kernel_size // 2, 2 * n_channels
+        self.reach, self.dilation, self.is_first = dilation * half, dilation, is_first
+        self.vertical = nn.Conv2d(n_inputs, n_outputs, (half + 1, kernel_size), dilation=dilation)
+        self.crossing = nn.Conv2d(n_outputs, n_outputs, 1)
+        self.horizontal = nn.Conv2d(
+            n_inputs, n_outputs, (1, half + (not is_first)), dilation=dilation, bias=False
+        )
         self.output = nn.Conv2d(n_channels, n_channels, 1)
         self.of_places = nn.Conv2d(N_PLACE_FEATURES, 4 * n_channels, 1, bias=False)
 
@@ -235,7 +245,7 @@ class RowCache:
         self._above = like.new_zeros(batch, 2 * n_channels, 1, width)
         self._rows = like.new_zeros(batch, n_inputs, reach + 1, width + 2 * reach)
         self._left = like.new_zeros(batch, width + reach, n_inputs)
-        self._n_columns = layer.horizontal.kernel_size[1]
+        self._span = (layer.horizontal.kernel_size[1] - 1) * layer.dilation
         self._kernel = layer.horizontal.weight[:, :, 0].permute(2, 1, 0).flatten(0, 1)
         self._output = layer.output.weight[:, :, 0, 0].T, cast("Tensor", layer.output.bias)
 
@@ -264,7 +274,8 @@ class RowCache:
         """
         place = column + self.layer.reach - self.layer.is_first
         self._left[:, place] = inputs
-        seen = self._left[:, place + 1 - self._n_columns : place + 1].flatten(1)
+        columns = slice(place - self._span, place + 1, self.layer.dilation)
+        seen = self._left[:, columns].flatten(1)
         left = torch.addmm(self._heard[column], seen, self._kernel)
         weight, bias = self._output
         if self.layer.is_first:
