@@ -42,11 +42,15 @@ def measure(
         if chosen and table.name not in chosen:
             continue
         found = [_measure_cell(table, name, fit) for name, fit in fits.items()]
-        rivals = [cell for cell in found if not cell["method"].startswith("densekit")]
+        of_rivals = [
+            cell["nats"]
+            for cell in found
+            if not cell["method"].startswith("densekit") and not cell["n_not_finite"]
+        ]
         own = [cell for cell in found if cell["method"] == OWN]
-        if rivals and own:
+        if of_rivals and own:
             own[0]["seconds_to_best_rival"] = _seconds_to_reach(
-                table, max(cell["nats"] for cell in rivals), own[0]["seconds"]
+                table, max(of_rivals), own[0]["seconds"]
             )
         cells += found
         skipped = [*peers.missing(), *missing]
