@@ -128,6 +128,18 @@ def test_reasons_add_up_to_the_score(detector):
     np.testing.assert_allclose(reasons.sum(axis=1), expected, atol=1e-5, rtol=0)
 
 
+def test_rows_of_any_container_are_explained_alike():
+    X = draw(100, 0)
+    detector = AnomalyDetector(GaussianMixture(), random_state=0).fit(X)
+    named = pd.DataFrame(X[:3], index=["x", "y", "z"])
+    for give, columns in ((detector.explain, 3), (detector.expected, 6)):
+        found = give(X[:3])
+        assert found.shape == (3, columns)
+        np.testing.assert_array_equal(give(X[:3].tolist()), found)
+        assert list(give(named).index) == ["x", "y", "z"]
+    assert detector.reasons(X[:3].tolist()) == detector.reasons(X[:3])
+
+
 @pytest.mark.parametrize("estimator", [GaussianMixture(4), MADEEstimator(max_epochs=30)])
 def test_a_planted_value_is_the_first_reason(estimator):
     wine = load_wine(as_frame=True).data
@@ -313,13 +325,15 @@ def test_columns_of_tables_keep_their_names_on_the_way_to_the_estimator():
 
 
 def test_the_report_shows_the_strangest_rows():
-    X = pd.DataFrame(draw(200, 0), columns=["a", "b", "c"])
+    names = [f"customer {i}" for i in range(200)]
+    X = pd.DataFrame(draw(200, 0), columns=["a", "b", "c"], index=names)
     detector = AnomalyDetector(GaussianMixture(), random_state=0).fit(X)
     X.iloc[17, 2] = 9.0
     report = AnomalyReport.from_estimator(detector, X, n_rows=2)
     assert report.rows[0] == 17
     assert report.reasons[0][0].startswith("c was 9")
     texts = [text.get_text() for text in report.axes_[1].texts]
+    assert texts[0].startswith("row customer 17:")
     assert any(text.startswith("c was 9") for text in texts)
 
 

@@ -89,3 +89,9 @@ def column_index(key: Any, names: Sequence[str] | None, n_features: int) -> int 
         return list(names).index(key) if names is not None and key in names else None
     is_number = isinstance(key, int | np.integer) and 0 <= key < n_features
     return int(key) if is_number else None
+
+
+def row_labels(X: Any) -> Any:
+    """The index of a data frame that has one; None for other rows."""
+    frame = nw.from_native(X, eager_only=True, pass_through=True)
+    return nw.maybe_get_index(frame) if isinstance(frame, nw.DataFrame) else None

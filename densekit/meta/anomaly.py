@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.base import OutlierMixin
 from sklearn.utils.validation import check_is_fitted
 
+from densekit.data.columns import row_labels
 from densekit.errors import MissingExtraError
 from densekit.meta import conformal, drift, reasons
 from densekit.meta.calibrated import AUTO_ALPHA, CalibratedScorer
@@ -193,7 +194,7 @@ class AnomalyDetector(OutlierMixin, CalibratedScorer):
         are training rows that are alike in all but the strangest columns.
         """
         check_is_fitted(self)
-        return reasons.explain(self, self._check(X), getattr(X, "index", None))
+        return reasons.explain(self, self._check(X), row_labels(X))
 
     def expected(self, X: Any, coverage: float = 0.9) -> pd.DataFrame:
         """What each number of a row was expected to be given the others: low and high.
@@ -206,8 +207,7 @@ class AnomalyDetector(OutlierMixin, CalibratedScorer):
             pixels: "pixel row, column", with the channel behind them.
         """
         check_is_fitted(self)
-        index = getattr(X, "index", None)
-        return reasons.expected(self, self._check(X), coverage, index)
+        return reasons.expected(self, self._check(X), coverage, row_labels(X))
 
     def reasons(self, X: Any, n: int = 3) -> list[list[str]]:
         """The strangest columns, or pixels, of each row in words, the strangest first."""

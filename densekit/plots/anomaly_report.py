@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from densekit.data.columns import row_labels
 from densekit.errors import MissingExtraError, ScorerError
 
 N_BINS = 60
@@ -28,6 +29,9 @@ class AnomalyReport:
         Theirs.
     reasons : list of list of str
         Theirs, in words.
+    labels : list, optional
+        What the rows are called in the picture; their places by default. `from_estimator` takes a
+        data frame's index.
 
     Attributes
     ----------
@@ -55,6 +59,7 @@ class AnomalyReport:
         rows: list[int],
         p_values: NDArray[np.float64],
         reasons: list[list[str]],
+        labels: list[Any] | None = None,
     ):
         self.scores = scores
         self.calibration_scores = calibration_scores
@@ -62,6 +67,7 @@ class AnomalyReport:
         self.rows = rows
         self.p_values = p_values
         self.reasons = reasons
+        self.labels = rows if labels is None else labels
 
     @classmethod
     def from_estimator(
@@ -86,7 +92,7 @@ class AnomalyReport:
             )
         scores = detector.score_samples(X)
         rows = np.argsort(scores, kind="stable")[:n_rows]
-        strangest = _safe_indexing(X, rows)
+        strangest, index = _safe_indexing(X, rows), row_labels(X)
         return cls(
             scores,
             detector.calibration_scores_,
@@ -94,6 +100,7 @@ class AnomalyReport:
             rows.tolist(),
             detector.p_values(strangest),
             detector.reasons(strangest, n_reasons),
+            None if index is None else np.asarray(index)[rows].tolist(),
         ).plot(axes=axes)
 
     def plot(self, *, axes: Any = None) -> AnomalyReport:
@@ -142,9 +149,9 @@ class AnomalyReport:
         ax.set_axis_off()
         ax.set_ylim(n_lines, 0)
         place = 0.5
-        found = zip(self.rows, self.p_values, self.reasons, strict=True)
-        for row, p, lines in found:
-            title = f"row {row}: score {self.scores[row]:.1f}, p = {p:.3g}"
+        found = zip(self.rows, self.labels, self.p_values, self.reasons, strict=True)
+        for row, label, p, lines in found:
+            title = f"row {label}: score {self.scores[row]:.1f}, p = {p:.3g}"
             ax.text(0, place, title, fontsize=9, weight="bold", va="center")
             for i, line in enumerate(lines, start=1):
                 ax.text(0.02, place + i, line, fontsize=8.5, va="center")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_is_fitted
 
+from densekit.data.columns import row_labels
 from densekit.data.context import Labels, Numbers, check_condition
 from densekit.data.images import Images
 from densekit.errors import ContextError, ShapeError
@@ -174,12 +175,11 @@ def _length(X: Any) -> int:
 def _names(X: Any, scored: Part) -> tuple[list[str], list[str]]:
     """Names of columns and of rows: a data frame's own, or numbers."""
     frame = nw.from_native(X, eager_only=True, pass_through=True)
-    is_frame = isinstance(frame, nw.DataFrame)
     names = (
         [str(name) for name in frame.columns]
-        if is_frame
+        if isinstance(frame, nw.DataFrame)
         else [f"column {i}" for i in range(scored.table.shape[1])]
     )
-    index = nw.maybe_get_index(frame) if is_frame else None
+    index = row_labels(X)
     labels = scored.places if index is None else np.asarray(index)[scored.places]
     return names, [str(label) for label in labels]
