@@ -13,7 +13,8 @@ from densekit import kernels
 from densekit.densities import Flow, Normal
 from densekit.elementwise import Affine, Spline
 from densekit.kernels import compiled, numbers
-from densekit.kernels.products import product_into
+from densekit.kernels.products import call_into
+from densekit.kernels.triangle import run
 from densekit.testing import tools
 from densekit.training.weights import Weights
 from densekit.transforms import Autoregressive, Chain, Coupling
@@ -37,7 +38,7 @@ def test_products_are_those_of_matrices(n, m, k, turn_a, turn_b, dtype):
     tolerance = 1e-5 if dtype == torch.float32 else 1e-10
     # Rounding goes by the terms of a sum, which may cancel.
     scale = a.double().abs() @ b.double().abs()
-    product_into(a, b, out=(into := torch.empty(n, m, dtype=dtype)))
+    run([call_into(a, b, into := torch.empty(n, m, dtype=dtype))])
     for result in (kernels.product(a, b), into):
         assert ((result - expected).abs() <= tolerance * scale).all()
 

@@ -13,9 +13,10 @@ of the conditioners (`torch.mm` into preallocated outputs; of the forward pass, 
 step of both gradients as well), measured in the same run. Cells are the median milliseconds and, in
 brackets, the multiple of the limit with the least and the greatest of the repeats (seconds of the
 processor with one thread, of the wall with more); compare the
-multiples, since machines differ. densekit can come below one, because its products go through
-oneDNN where that is faster than `torch.mm`. Its training step clips gradients and averages weights,
-as its trainer does; the peers' is Adam as in their guides.
+multiples, since machines differ. densekit can come below one, because its products when it
+scores go through oneDNN where that is faster than `torch.mm`, and those that masks hide are skipped
+in training. Its training step clips gradients and averages weights, as its trainer does; the
+peers' is Adam as in their guides.
 """
 
 _QUALITY = """

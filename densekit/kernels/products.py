@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 MIN_WORK = 2**19  # multiplications from which oneDNN's start-up is paid back
-MIN_TRAINING_WORK = 2**23  # the same where small products follow one another, their inputs cached
 # oneDNN and BLAS add up in the same order where neither splits the sum, so that a row's score is
 # the same beside few rows and beside many. Longer sums always go to oneDNN, thin results to BLAS.
 MAX_SHARED_SUM = 128
 MIN_ONEDNN_ROWS = 4
 COLUMNS_OF_A_TILE = 16  # of a result, by which BLAS goes along
+
+Call = tuple[Callable[..., Any], Sequence[Tensor], Tensor]  # a function, its inputs, its output
 
 
 def product(a: Tensor, b: Tensor, is_over_rows: bool = False) -> Tensor:
@@ -35,14 +37,17 @@ def product(a: Tensor, b: Tensor, is_over_rows: bool = False) -> Tensor:
     return torch.mm(a, b)
 
 
-def product_into(a: Tensor, b: Tensor, out: Tensor) -> None:
-    """``out = a @ b`` in training, where rounding may differ from batch to batch."""
-    if a.shape[0] * b.numel() >= MIN_TRAINING_WORK and a.dtype == torch.float32:
-        out.copy_(product(a, b, is_over_rows=True))
-    elif out.shape[1] < out.shape[0] and out.shape[1] % COLUMNS_OF_A_TILE:
-        out.copy_(torch.mm(b.T, a.T).T)  # which leaves no tile half empty
-    else:
-        torch.mm(a, b, out=out)
+def call_into(a: Tensor, b: Tensor, out: Tensor) -> Call:
+    """The fastest call for ``out = a @ b`` between tensors that stay where they are.
+
+    oneDNN only gives products in memory of its own, and the copy costs more than it gains.
+    """
+    leaves_a_tile_half_empty = out.shape[1] < out.shape[0] and out.shape[1] % COLUMNS_OF_A_TILE
+    return (_turned_product if leaves_a_tile_half_empty else torch.mm), (a, b), out
+
+
+def _turned_product(a: Tensor, b: Tensor, out: Tensor) -> None:
+    out.copy_(torch.mm(b.T, a.T).T)
 
 
 @functools.cache

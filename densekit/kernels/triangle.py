@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from densekit.kernels.products import product_into
+from densekit.kernels.products import Call, call_into
 
 MIN_SIDE = 64  # of a weight, from which skipping pays for the calls that it takes
-
-Call = tuple[Callable[..., Any], Sequence[Tensor], Tensor]  # a function, its inputs, its output
 
 
 class Products(NamedTuple):
@@ -69,9 +66,9 @@ def plan(
     (x, y), (of_x, of_y), (half, seen) = ends, gradients, part
     if not half:
         return Products(
-            [(product_into, (weight, x), y)],
-            [(product_into, (weight.T, of_y), of_x)],
-            [(product_into, (of_y, x.T), of_weight)],
+            [call_into(weight, x, y)],
+            [call_into(weight.T, of_y, of_x)],
+            [call_into(of_y, x.T, of_weight)],
         )
     upper, lower = weight[:half, :seen], weight[half:]
     above = of_x[:seen]
@@ -82,7 +79,7 @@ def plan(
             (torch.addmm, (above, upper.T, of_y[:half]), above),
         ],
         [
-            (product_into, (of_y[:half], x[:seen].T), of_weight[:half, :seen]),
-            (product_into, (of_y[half:], x.T), of_weight[half:]),
+            call_into(of_y[:half], x[:seen].T, of_weight[:half, :seen]),
+            call_into(of_y[half:], x.T, of_weight[half:]),
         ],
     )
