@@ -196,8 +196,9 @@ def _guarantees(path: Path, name: str, seed: int) -> dict[str, Any]:
         warnings.simplefilter("ignore")
         detector = AnomalyDetector(random_state=seed).fit(train)
         p = detector.p_values(test)
-        cell = {"set": name, "seed": seed, "n_calibration": len(detector.calibration_scores_)}
-        cell["false_positives"] = _false_positives(p[labels == 0], cell["n_calibration"])
+        n_calibration = len(detector.calibration_scores_)
+        cell: dict[str, Any] = {"set": name, "seed": seed, "n_calibration": n_calibration}
+        cell["false_positives"] = _false_positives(p[labels == 0], n_calibration)
         cell["discoveries"] = _discoveries(detector, test, labels, seed)
         cell["planted"] = _planted(detector, test[labels == 0], seed)
     return cell

@@ -6,6 +6,7 @@ import copy
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,14 +86,12 @@ def contenders(max_seconds: float, remote: RemotePeers | None) -> dict[str, Fit]
                 return _fit_peer(build(architecture, x.shape[1]), x, max_seconds)
 
             fits[f"{name} {architecture.name}"] = fit
-        for name in remote.names if remote else []:
-            if name == "pzflow" and architecture.name != "nsf_c":
-                continue
-
-            def fit_remote(x: Array, name: str = name, architecture: Any = architecture) -> Fitted:
-                return remote.fit(name, architecture, x, max_seconds)
-
-            fits[f"{name} {architecture.name}"] = fit_remote
+        if not remote:
+            continue
+        for name in remote.names:
+            if name != "pzflow" or architecture.name == "nsf_c":
+                fit_remote = partial(remote.fit, name, architecture, max_seconds=max_seconds)
+                fits[f"{name} {architecture.name}"] = fit_remote
     return fits
 
 

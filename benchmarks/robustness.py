@@ -16,13 +16,14 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import densekit
-from benchmarks.architectures import Array
 from densekit import GlowEstimator, MADEEstimator, NSFEstimator, PixelCNNEstimator, files
 from densekit.errors import DensekitError
 from densekit.persistence.storage import KIND
@@ -49,7 +50,7 @@ def measure(flips: int, saves: int, fits: int, seed: int) -> dict[str, Any]:
         for path in models:
             for kind, damage in _DAMAGES.items():
                 trials = damage(path, flips // len(models), random.Random(seed))
-                found = _in_limits(lambda trials=trials: _try_all(trials, folder / "damaged"))
+                found = _in_limits(partial(_try_all, trials, folder / "damaged"))
                 result["damage"].append({"model": path.stem, "kind": kind, **found})
         result["saves"] = _kill_saves(models[0], saves, folder, random.Random(seed))
         result["fits"] = [_kill_fits(*case, fits, folder, random.Random(seed)) for case in _fits()]
@@ -250,7 +251,7 @@ class _Glow(_OftenWritten, GlowEstimator):
     pass
 
 
-def _fits() -> Iterator[tuple[str, Any, Array]]:
+def _fits() -> Iterator[tuple[str, Any, NDArray[Any]]]:
     draw = np.random.default_rng(0)
     nsf = _NSF(n_layers=2, hidden_sizes=(16,), max_epochs=15, random_state=0)
     yield "NSF, two trials", nsf, draw.normal(size=(200, 2))
@@ -259,7 +260,7 @@ def _fits() -> Iterator[tuple[str, Any, Array]]:
 
 
 def _kill_fits(
-    name: str, model: Any, X: Array, n_fits: int, folder: Path, draw: random.Random
+    name: str, model: Any, X: NDArray[Any], n_fits: int, folder: Path, draw: random.Random
 ) -> dict[str, Any]:
     """Kill fits twice at random moments, let them end, and compare with one left alone."""
     start = time.perf_counter()

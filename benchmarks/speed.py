@@ -92,10 +92,11 @@ def _timers(
         timers[title] = {"limit": _timer(limit(architecture, n_features, batch))}
         for name, contender in contenders.items():
             timers[title][name] = _timer(_action(contender, task, batch, n_features))
-    for name in remote.names if remote else []:
+    if remote:
         tasks = {title: (task.removesuffix(" few"), n) for title, (task, n) in TASKS.items()}
-        for title, timer in remote.timers(name, architecture, tasks, n_features).items():
-            timers[title][name] = timer
+        for name in remote.names:
+            for title, timer in remote.timers(name, architecture, tasks, n_features).items():
+                timers[title][name] = timer
     return timers
 
 
