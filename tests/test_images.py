@@ -253,6 +253,7 @@ def test_a_fitted_model_refuses_other_images():
         ({"likelihood": "bernoulli"}, ParameterError, "5 levels, expected 2"),
         ({"preset": "slow"}, ParameterError, "'fast', 'paper'"),
         ({"kernel_size": 4}, ParameterError, "an odd integer of 3"),
+        ({"dilation": 4}, ParameterError, "one of 'auto', 1, 2, 3"),
     ],
 )
 def test_parameters_that_fit_no_image_are_refused(options, error, message):
