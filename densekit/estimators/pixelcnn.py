@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 CONTRAST_OF_MANY = 10.0
 MAX_CATEGORIES = 64  # beyond, neighbouring levels should share what is learned about them
 # Four layers of kernels of five, two of them dilated, see 13 pixels around, as far as a digit's
-# strokes go. Six that are not see as far, cost half as much again and learn more slowly.
+# strokes go. Six that are not see as far, cost half as much again and learn no faster.
 _PRESETS = {
     "fast": {"n_layers": 4, "n_channels": 32, "kernel_size": 5, "dilation": 2},
     "paper": {"n_layers": 15, "n_channels": 128, "kernel_size": 3, "dilation": 1},
