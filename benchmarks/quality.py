@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -43,15 +44,11 @@ def measure(
         if chosen and table.name not in chosen:
             continue
         found = [_measure_cell(table, name, fit) for name, fit in fits.items()]
-        of_rivals = [
-            cell["nats"]
-            for cell in found
-            if not cell["method"].startswith("densekit") and not cell["n_not_finite"]
-        ]
+        best = best_rival(found)
         own = [cell for cell in found if cell["method"] == OWN]
-        if of_rivals and own:
+        if best and own:
             own[0]["seconds_to_best_rival"] = _seconds_to_reach(
-                table, max(of_rivals), own[0]["seconds"]
+                table, best["nats"], own[0]["seconds"]
             )
         cells += found
         skipped = [*peers.missing(), *missing]
@@ -64,6 +61,13 @@ def measure(
         }
     if remote:
         remote.close()
+
+
+def best_rival(cells: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """The best of the others whose held-out nats are finite, on one table."""
+    rivals = [cell for cell in cells if not cell["method"].startswith("densekit")]
+    finite = [cell for cell in rivals if math.isfinite(cell["nats"])]
+    return max(finite, key=lambda cell: cell["nats"], default=None)
 
 
 def contenders(max_seconds: float, remote: RemotePeers | None) -> dict[str, Fit]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
+
+from benchmarks.quality import best_rival
 
 _SPEED = """
 Flows in matched architectures (RealNVP: 8 affine
@@ -120,12 +121,6 @@ def quality_page(result: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _best_rival(cells: list[dict[str, Any]]) -> dict[str, Any] | None:
-    rivals = [cell for cell in cells if not cell["method"].startswith("densekit")]
-    finite = [cell for cell in rivals if math.isfinite(cell["nats"])]
-    return max(finite, key=lambda cell: cell["nats"], default=None)
-
-
 def _beside_best_rivals(cells: list[dict[str, Any]]) -> list[str]:
     """The default spline flow beside the best of the others on each table, and how often it leads.
 
@@ -135,7 +130,7 @@ def _beside_best_rivals(cells: list[dict[str, Any]]) -> list[str]:
     for table in dict.fromkeys(cell["table"] for cell in cells):
         found = [cell for cell in cells if cell["table"] == table]
         own = next((cell for cell in found if cell["method"] == "densekit nsf"), None)
-        best = _best_rival(found)
+        best = best_rival(found)
         if own is None or best is None:
             continue
         lead = own["nats"] - best["nats"]

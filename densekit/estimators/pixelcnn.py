@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -97,6 +97,8 @@ class PixelCNNEstimator(ImageEstimator):
     contrast: float | str = parameter(
         "auto", either(one_of("auto"), number(0.0, including_low=True))
     )
+
+    _before: ClassVar = {"dilation": 1}
 
     def complete(
         self, X: Any, mask: Any, n_samples: int = 1, random_state: Any = None, *, y: Any = None

@@ -20,6 +20,8 @@ class StoredDensity(Savable):
     density_: Any
     _not_built_with: ClassVar[frozenset[str]]
     """Parameters of which the density's size does not depend: they may be any number."""
+    _before: ClassVar[dict[str, Any]] = {}
+    """What parameters that came later amounted to before, for files that do not hold them."""
 
     @abstractmethod
     def _make_core(

@@ -146,7 +146,8 @@ class Decoder:
         outer, self._records = self._records, stored_types(cls)
         parameters = self._named(value["parameters"])
         known = set(cls._get_param_names())
-        built_with = parameters | self._named(value["built_with"])
+        before = getattr(cls, "_before", {})
+        built_with = before | parameters | self._named(value["built_with"])
         if unknown := built_with.keys() - known:
             raise AlteredFileError(f"{cls.__name__} has no parameters {sorted(unknown)}")
         found: Any = cls(**parameters)

@@ -1,5 +1,7 @@
 """Make the files of the present format: ``python tests/model_files/make.py``.
 
+`pixelcnn_before_dilation` was made before that was a parameter, and cannot be made again.
+
 Files of a released format are never made again: they must open for ever. When the format's number
 goes up, this makes a folder of the new number beside the old ones.
 """
