@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 CLEAN = """
 import sys, warnings, threading
@@ -39,3 +40,16 @@ def test_import_and_fit_change_no_global_state():
 def test_every_public_name_can_be_imported():
     code = "import densekit\nfor name in densekit.__all__: getattr(densekit, name)"
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
+
+
+def test_loading_leaves_the_compiler_of_torch_out():
+    folder = Path(__file__).parent / "model_files" / "1"
+    code = """
+import sys, densekit
+for path in sys.argv[1:]:
+    densekit.load(path)
+    assert "torch._dynamo" not in sys.modules, f"loading {path} imports it, which takes seconds"
+"""
+    paths = [str(path) for path in sorted(folder.glob("*.densekit"))]
+    assert paths
+    subprocess.run([sys.executable, "-c", code, *paths], check=True)

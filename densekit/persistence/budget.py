@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -13,8 +15,10 @@ from densekit.errors import AlteredFileError
 # densekit's own densities take below two bytes for a stored one, and eight steps for a tensor.
 BYTES_AT_LEAST = 2**22
 BYTES_PER_STORED_BYTE = 16
+BYTES_OF_A_NUMBER = 8  # the most that densities use
 STEPS_AT_LEAST = 500
 STEPS_PER_TENSOR = 32
+_NO_LARGER = {torch.ops.aten.cat.default, torch.ops.aten.all.default}  # than their tensors
 
 
 class Budget(TorchDispatchMode):
@@ -33,6 +37,11 @@ class Budget(TorchDispatchMode):
         self._bytes = BYTES_AT_LEAST + BYTES_PER_STORED_BYTE * n_bytes
         self._steps = STEPS_AT_LEAST + STEPS_PER_TENSOR * n_tensors
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """False: to hide from torch.compile, torch would import it, which takes seconds."""
+        return False
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
@@ -50,15 +59,27 @@ def _bytes_of_result(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     """Size of what an operation would allocate; views and changes in place allocate nothing."""
     if func.is_view or func._schema.is_mutable:
         return 0
+    # For some of these, torch would import its compiler to ask, which takes seconds.
+    if func in _NO_LARGER:
+        return sum(tensor.nbytes for tensor in _tensors(args[0]))
+    if torch.Tag.pointwise in func.tags:
+        shapes = [tensor.shape for tensor in _tensors(args)]
+        return BYTES_OF_A_NUMBER * math.prod(np.broadcast_shapes(*shapes))
     twins = {key: _on_meta(value) for key, value in kwargs.items() if key != "generator"}
     if "device" in twins:
         twins["device"] = torch.device("meta")
     try:
         result = func(*map(_on_meta, args), **twins)
     except (NotImplementedError, RuntimeError):  # a result that depends on values is no larger
-        return 8 * sum(arg.numel() * max(1, arg.ndim) for arg in args if isinstance(arg, Tensor))
-    parts = result if isinstance(result, tuple | list) else [result]
-    return sum(part.nbytes for part in parts if isinstance(part, Tensor))
+        sizes = (tensor.numel() * max(1, tensor.ndim) for tensor in _tensors(args))
+        return BYTES_OF_A_NUMBER * sum(sizes)
+    return sum(tensor.nbytes for tensor in _tensors(result))
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    """The tensors of what an operation takes or gives."""
+    parts = value if isinstance(value, tuple | list) else [value]
+    return [part for part in parts if isinstance(part, Tensor)]
 
 
 def _on_meta(value: Any) -> Any:
