@@ -1,6 +1,7 @@
 """The fast path beyond what the contract kit compares."""
 
 import copy
+from unittest import mock
 
 import numba
 import numpy as np
@@ -12,8 +13,7 @@ from hypothesis import strategies as st
 from densekit import kernels
 from densekit.densities import Flow, Normal
 from densekit.elementwise import Affine, Spline
-from densekit.kernels import compiled, numbers
-from densekit.kernels.products import call_into
+from densekit.kernels import compiled, numbers, products
 from densekit.kernels.triangle import run
 from densekit.testing import tools
 from densekit.training.weights import Weights
@@ -29,8 +29,9 @@ def shaken_flow():
     return flow
 
 
+@pytest.mark.parametrize("has_wide_vectors", [True, False])
 @given(SIDES, SIDES, SIDES, st.booleans(), st.booleans(), st.sampled_from(["float32", "float64"]))
-def test_products_are_those_of_matrices(n, m, k, turn_a, turn_b, dtype):
+def test_products_are_those_of_matrices(has_wide_vectors, n, m, k, turn_a, turn_b, dtype):
     dtype = getattr(torch, dtype)
     a, b = torch.randn(n, k, dtype=dtype), torch.randn(k, m, dtype=dtype)
     a, b = a.T.contiguous().T if turn_a else a, b.T.contiguous().T if turn_b else b
@@ -38,9 +39,12 @@ def test_products_are_those_of_matrices(n, m, k, turn_a, turn_b, dtype):
     tolerance = 1e-5 if dtype == torch.float32 else 1e-10
     # Rounding goes by the terms of a sum, which may cancel.
     scale = a.double().abs() @ b.double().abs()
-    run([call_into(a, b, into := torch.empty(n, m, dtype=dtype))])
+    into, onto = torch.empty(n, m, dtype=dtype), torch.ones(n, m, dtype=dtype)
+    with mock.patch.object(products, "_has_wide_vectors", return_value=has_wide_vectors):
+        run([products.call_into(a, b, into), products.call_into(a, b, onto, is_added=True)])
     for result in (kernels.product(a, b), into):
         assert ((result - expected).abs() <= tolerance * scale).all()
+    assert ((onto - 1 - expected).abs() <= tolerance * (1 + scale)).all()
 
 
 @pytest.mark.parametrize("n_features", [6, 40])

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from llvmlite import binding
 from torch import Tensor
 
 MIN_WORK = 2**19  # multiplications from which oneDNN's start-up is paid back
@@ -37,17 +38,45 @@ def product(a: Tensor, b: Tensor, is_over_rows: bool = False) -> Tensor:
     return torch.mm(a, b)
 
 
-def call_into(a: Tensor, b: Tensor, out: Tensor) -> Call:
-    """The fastest call for ``out = a @ b`` between tensors that stay where they are.
+def call_into(a: Tensor, b: Tensor, out: Tensor, *, is_added: bool = False) -> Call:
+    """The fastest call for ``out = a @ b``, or ``out += a @ b``, between tensors that stay.
 
-    oneDNN only gives products in memory of its own, and the copy costs more than it gains.
+    oneDNN only gives products in memory of its own. Copying them costs more than it gains, but for
+    vectors twice as wide as those of the BLAS.
     """
+    is_worth_it = len(a) * b.numel() >= MIN_WORK and a.dtype == torch.float32
+    if is_worth_it and _has_wide_vectors() and _onednn_linear() is not None:
+        return (_add_by_onednn if is_added else _write_by_onednn), (a, b), out
+    if is_added:
+        return _add_by_blas, (a, b), out
     leaves_a_tile_half_empty = out.shape[1] < out.shape[0] and out.shape[1] % COLUMNS_OF_A_TILE
     return (_turned_product if leaves_a_tile_half_empty else torch.mm), (a, b), out
 
 
+def _add_by_blas(a: Tensor, b: Tensor, out: Tensor) -> None:
+    torch.addmm(out, a, b, out=out)
+
+
+def _write_by_onednn(a: Tensor, b: Tensor, out: Tensor) -> None:
+    out.copy_(_onednn_linear()(a, b.T, None, "none", [], ""))
+
+
+def _add_by_onednn(a: Tensor, b: Tensor, out: Tensor) -> None:
+    out.add_(_onednn_linear()(a, b.T, None, "none", [], ""))
+
+
 def _turned_product(a: Tensor, b: Tensor, out: Tensor) -> None:
     out.copy_(torch.mm(b.T, a.T).T)
+
+
+@functools.cache
+def _has_wide_vectors() -> bool:
+    """Whether this is AMD's Zen 5 or a later one, whose vectors have 512 bits.
+
+    The BLAS in torch's wheels keeps to 256 on AMD's processors.
+    """
+    name = binding.get_host_cpu_name()
+    return name.startswith("znver") and int(name.removeprefix("znver")) >= 5
 
 
 @functools.cache

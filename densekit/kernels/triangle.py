@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from densekit.kernels.products import Call, call_into
@@ -71,12 +70,11 @@ def plan(
             [call_into(of_y, x.T, of_weight)],
         )
     upper, lower = weight[:half, :seen], weight[half:]
-    above = of_x[:seen]
     return Products(
-        [(torch.mm, (upper, x[:seen]), y[:half]), (torch.mm, (lower, x), y[half:])],
+        [call_into(upper, x[:seen], y[:half]), call_into(lower, x, y[half:])],
         [
-            (torch.mm, (lower.T, of_y[half:]), of_x),
-            (torch.addmm, (above, upper.T, of_y[:half]), above),
+            call_into(lower.T, of_y[half:], of_x),
+            call_into(upper.T, of_y[:half], of_x[:seen], is_added=True),
         ],
         [
             call_into(of_y[:half], x[:seen].T, of_weight[:half, :seen]),
