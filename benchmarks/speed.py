@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import platform
 import statistics
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
+from llvmlite import binding
 
 from benchmarks import peers
 from benchmarks.architectures import (
@@ -66,7 +66,7 @@ def measure(
                 yield {
                     "repeats": repeats,
                     "torch": torch.__version__,
-                    "machine": platform.machine(),
+                    "processor": binding.get_host_cpu_name(),  # as LLVM calls it
                     "load": [os.getloadavg()[0], os.cpu_count()],
                     "beside_peers": bool(builders),
                     "skipped": [*peers.missing(), *({"flowjax", "pzflow"} - set(names))],
