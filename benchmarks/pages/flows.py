@@ -15,9 +15,9 @@ step of both gradients as well), measured in the same run. Cells are the median 
 brackets, the multiple of the limit with the least and the greatest of the repeats (seconds of the
 processor with one thread, of the wall with more); compare the
 multiples, since machines differ. densekit can come below one: its products go through oneDNN where
-that is faster than `torch.mm`, much so on AMD's processors since Zen 5 (`znver5`), whose vectors are
-twice as wide as those that `torch.mm` uses; and products that masks hide are skipped in training.
-Its training step clips gradients and averages weights, as its trainer does; the
+that is faster than `torch.mm`, above all on AMD's processors since Zen 5 (`znver5`), whose vectors
+are twice as wide as those that `torch.mm` uses; and products that masks hide are skipped in
+training. Its training step clips gradients and averages weights, as its trainer does; the
 peers' is Adam as in their guides.
 """
 
@@ -40,12 +40,12 @@ code.
 
 def speed_page(result: dict[str, Any]) -> str:
     """The page for one run of ``python -m benchmarks speed``."""
+    processor = result.get("processor", result.get("machine"))
     beside = "beside peers" if result.get("beside_peers", True) else "alone"
     lines = [
         f"## Speed, {beside}",
         _SPEED,
-        f"Measured by `{_command(result)}`, torch {result['torch']}, "
-        f"{result.get('processor', result.get('machine'))}.",
+        f"Measured by `{_command(result)}`, torch {result['torch']}, {processor}.",
     ]
     if "load" in result:
         load, n_processors = result["load"]
