@@ -1,6 +1,9 @@
 """The fast path beyond what the contract kit compares."""
 
 import copy
+import platform
+import subprocess
+import sys
 from unittest import mock
 
 import numba
@@ -213,3 +216,28 @@ def test_functions_compile_where_no_folder_is_writable(monkeypatch):
 
     monkeypatch.setattr(numba, "njit", without_cache)
     assert compiled.compiled(lambda x: x + x)(2.0) == 4.0
+
+
+FAULTS = """
+import resource, torch
+from densekit.densities import Flow, Normal
+from densekit.transforms import Chain, Coupling
+torch.set_num_threads(1)
+flow = Flow(Chain(Coupling((6,), hidden_sizes=(128, 128)) for _ in range(4)), Normal((6,)))
+x = torch.randn(4096, 6)
+with torch.no_grad():
+    for i in range(13):
+        if i == 3:
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        flow.log_prob(x)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="about glibc alone")
+def test_scores_take_the_memory_of_those_before():
+    found = subprocess.run(
+        [sys.executable, "-c", FAULTS], check=True, capture_output=True, text=True
+    )
+    n_pages = 10 * 8 * 4096 * 128 * 4 // 4096  # of what the hidden layers take
+    assert int(found.stdout) < n_pages / 10

@@ -10,6 +10,7 @@ from densekit.kernels.columns import ColumnPass
 from densekit.kernels.elementwise import MapKernel
 from densekit.kernels.layer import Layer, map_layer, unmap_layer
 from densekit.kernels.linear import LinearPass
+from densekit.kernels.memory import keep_freed_memory
 from densekit.kernels.passes import LayerPass, Pass, Scratch, is_learned
 from densekit.kernels.perceptron import perceptron
 from densekit.kernels.products import product
@@ -43,3 +44,5 @@ __all__ = [
     "step_adam",
     "unmap_layer",
 ]
+
+keep_freed_memory()
