@@ -56,12 +56,28 @@ def speed_page(result: dict[str, Any]) -> str:
     if result["skipped"] and result.get("beside_peers", True):
         lines.append(f"Not installed and so skipped: {', '.join(result['skipped'])}.")
     cells = result["cells"]
+    if result.get("beside_peers", True):
+        lines.append(_who_leads(cells))
     for task, threads in dict.fromkeys((cell["task"], cell["threads"]) for cell in cells):
         chosen = [cell for cell in cells if (cell["task"], cell["threads"]) == (task, threads)]
         plural = "" if threads == 1 else "s"
         title = f"### {task.capitalize()}, {threads} thread{plural}, {beside}"
         lines += ["", title, "", *_table(chosen)]
     return "\n".join(lines) + "\n"
+
+
+def _who_leads(cells: list[dict[str, Any]]) -> str:
+    """In how many cells densekit takes the least time, and who does in the others."""
+    others = []
+    for cell in cells:
+        seconds = {name: times[0] for name, times in cell["seconds"].items() if name != "limit"}
+        first = min(seconds, key=lambda name: seconds[name])
+        if first != "densekit":
+            lag = seconds["densekit"] / seconds[first]
+            where = f"{cell['task']}, {cell['flow']}, {cell['n_features']} columns"
+            others.append(f"{first} in 1/{lag:.2f} of its time ({where})")
+    found = f"densekit is the fastest in {len(cells) - len(others)} of {len(cells)} rows below"
+    return f"{found}; elsewhere {', '.join(others)}." if others else f"{found}."
 
 
 def _command(result: dict[str, Any]) -> str:
@@ -75,13 +91,17 @@ def _command(result: dict[str, Any]) -> str:
 
 
 def _table(cells: list[dict[str, Any]]) -> list[str]:
-    contenders = [name for name in cells[0]["seconds"] if name != "limit"]
+    names = dict.fromkeys(name for cell in cells for name in cell["seconds"])
+    contenders = [name for name in names if name != "limit"]
     header = ["flow", "columns", "limit", *contenders]
     rows = [header, ["---"] * len(header)]
     for cell in cells:
         bare = cell["seconds"]["limit"][0]
         row = [cell["flow"], str(cell["n_features"]), f"{1e3 * bare:.3g}"]
         for name in contenders:
+            if name not in cell["seconds"]:  # it has no such flow
+                row.append("")
+                continue
             median, least, most = cell["seconds"][name]
             multiples = f"{median / bare:.2f}x, {least / bare:.2f} to {most / bare:.2f}"
             row.append(f"{1e3 * median:.3g} ({multiples})")
