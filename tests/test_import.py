@@ -1,4 +1,4 @@
-"""Importing densekit is quick and changes nothing in the process."""
+"""Importing densekit is quick and changes no setting of the process."""
 
 import subprocess
 import sys

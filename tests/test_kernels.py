@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 from densekit import kernels
 from densekit.densities import Flow, Normal
 from densekit.elementwise import Affine, Spline
-from densekit.kernels import compiled, numbers, products
-from densekit.kernels.triangle import run
+from densekit.kernels import compiled, numbers, products, triangle
 from densekit.testing import tools
 from densekit.training.weights import Weights
 from densekit.transforms import Autoregressive, Chain, Coupling
@@ -44,10 +43,29 @@ def test_products_are_those_of_matrices(has_wide_vectors, n, m, k, turn_a, turn_
     scale = a.double().abs() @ b.double().abs()
     into, onto = torch.empty(n, m, dtype=dtype), torch.ones(n, m, dtype=dtype)
     with mock.patch.object(products, "_has_wide_vectors", return_value=has_wide_vectors):
-        run([products.call_into(a, b, into), products.call_into(a, b, onto, is_added=True)])
+        triangle.run(
+            [products.call_into(a, b, into), products.call_into(a, b, onto, is_added=True)]
+        )
     for result in (kernels.product(a, b), into):
         assert ((result - expected).abs() <= tolerance * scale).all()
     assert ((onto - 1 - expected).abs() <= tolerance * (1 + scale)).all()
+
+
+@pytest.mark.parametrize("has_wide_vectors", [True, False])
+@pytest.mark.parametrize("n_rows", [7, 512])
+def test_skipping_what_masks_hide_changes_no_product(has_wide_vectors, n_rows):
+    mask = torch.arange(130)[:, None] >= torch.arange(128)
+    weight, of_weight = torch.randn(130, 128) * mask, torch.zeros(130, 128)
+    (x, of_x), (y, of_y) = (torch.randn(2, side, n_rows) for side in (128, 130))
+    part = triangle.find_half(mask)
+    assert part[0] > 0
+    with mock.patch.object(products, "_has_wide_vectors", return_value=has_wide_vectors):
+        plan = triangle.plan(weight, of_weight, part, (x, y), (of_x, of_y))
+        triangle.run([*plan.forward, *plan.backward, *plan.of_weight])
+    close = {"rtol": 1e-5, "atol": 1e-4}
+    torch.testing.assert_close(y, weight @ x, **close)
+    torch.testing.assert_close(of_x, weight.T @ of_y, **close)
+    torch.testing.assert_close(of_weight * mask, (of_y @ x.T) * mask, **close)
 
 
 @pytest.mark.parametrize("n_features", [6, 40])
@@ -216,6 +234,23 @@ def test_functions_compile_where_no_folder_is_writable(monkeypatch):
 
     monkeypatch.setattr(numba, "njit", without_cache)
     assert compiled.compiled(lambda x: x + x)(2.0) == 4.0
+
+
+PROBE = """
+import torch
+torch.set_default_dtype(torch.float64)
+torch.set_default_device("meta")
+from densekit.kernels import products
+with_defaults = products._onednn_linear()
+products._onednn_linear.cache_clear()
+torch.set_default_dtype(torch.float32)
+torch.set_default_device("cpu")
+assert (with_defaults is None) == (products._onednn_linear() is None)
+"""
+
+
+def test_a_default_dtype_or_device_does_not_choose_the_library():
+    subprocess.run([sys.executable, "-c", PROBE], check=True)
 
 
 FAULTS = """

@@ -40,12 +40,11 @@ code.
 
 def speed_page(result: dict[str, Any]) -> str:
     """The page for one run of ``python -m benchmarks speed``."""
-    processor = result.get("processor", result.get("machine"))
     beside = "beside peers" if result.get("beside_peers", True) else "alone"
     lines = [
         f"## Speed, {beside}",
         _SPEED,
-        f"Measured by `{_command(result)}`, torch {result['torch']}, {processor}.",
+        f"Measured by `{_command(result)}`, torch {result['torch']}, {result['processor']}.",
     ]
     if "load" in result:
         load, n_processors = result["load"]
@@ -75,7 +74,7 @@ def _who_leads(cells: list[dict[str, Any]]) -> str:
         if first != "densekit":
             lag = seconds["densekit"] / seconds[first]
             where = f"{cell['task']}, {cell['flow']}, {cell['n_features']} columns"
-            others.append(f"{first} in 1/{lag:.2f} of its time ({where})")
+            others.append(f"{first} is {lag:.2f} times as fast ({where})")
     found = f"densekit is the fastest in {len(cells) - len(others)} of {len(cells)} rows below"
     return f"{found}; elsewhere {', '.join(others)}." if others else f"{found}."
 

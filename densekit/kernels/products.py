@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -28,13 +29,8 @@ def product(a: Tensor, b: Tensor, is_over_rows: bool = False) -> Tensor:
     """
     n_rows, n_summed = a.shape
     is_long = n_summed > MAX_SHARED_SUM and not is_over_rows
-    is_worth_it = is_long or n_rows * b.numel() >= MIN_WORK
-    is_possible = a.dtype == torch.float32 and a.device.type == "cpu"
-    if is_possible and is_worth_it and n_rows >= MIN_ONEDNN_ROWS:
-        linear = _onednn_linear()
-        if linear is not None:
-            result: Tensor = linear(a, b.T, None, "none", [], "")
-            return result
+    if n_rows >= MIN_ONEDNN_ROWS and (is_long or _is_work(a, b)) and _is_for_onednn(a):
+        return _by_onednn(a, b)
     return torch.mm(a, b)
 
 
@@ -44,8 +40,7 @@ def call_into(a: Tensor, b: Tensor, out: Tensor, *, is_added: bool = False) -> C
     oneDNN only gives products in memory of its own. Copying them costs more than it gains, but for
     vectors twice as wide as those of the BLAS.
     """
-    is_worth_it = len(a) * b.numel() >= MIN_WORK and a.dtype == torch.float32
-    if is_worth_it and _has_wide_vectors() and _onednn_linear() is not None:
+    if _has_wide_vectors() and _is_work(a, b) and _is_for_onednn(a):
         return (_add_by_onednn if is_added else _write_by_onednn), (a, b), out
     if is_added:
         return _add_by_blas, (a, b), out
@@ -53,16 +48,30 @@ def call_into(a: Tensor, b: Tensor, out: Tensor, *, is_added: bool = False) -> C
     return (_turned_product if leaves_a_tile_half_empty else torch.mm), (a, b), out
 
 
-def _add_by_blas(a: Tensor, b: Tensor, out: Tensor) -> None:
-    torch.addmm(out, a, b, out=out)
+def _is_work(a: Tensor, b: Tensor) -> bool:
+    return len(a) * b.numel() >= MIN_WORK
+
+
+def _is_for_onednn(a: Tensor) -> bool:
+    is_possible = a.dtype == torch.float32 and a.device.type == "cpu"
+    return is_possible and _onednn_linear() is not None
+
+
+def _by_onednn(a: Tensor, b: Tensor) -> Tensor:
+    result: Tensor = _onednn_linear()(a, b.T, None, "none", [], "")
+    return result
 
 
 def _write_by_onednn(a: Tensor, b: Tensor, out: Tensor) -> None:
-    out.copy_(_onednn_linear()(a, b.T, None, "none", [], ""))
+    out.copy_(_by_onednn(a, b))
 
 
 def _add_by_onednn(a: Tensor, b: Tensor, out: Tensor) -> None:
-    out.add_(_onednn_linear()(a, b.T, None, "none", [], ""))
+    out.add_(_by_onednn(a, b))
+
+
+def _add_by_blas(a: Tensor, b: Tensor, out: Tensor) -> None:
+    torch.addmm(out, a, b, out=out)
 
 
 def _turned_product(a: Tensor, b: Tensor, out: Tensor) -> None:
@@ -75,8 +84,8 @@ def _has_wide_vectors() -> bool:
 
     The BLAS in torch's wheels keeps to 256 on AMD's processors.
     """
-    name = binding.get_host_cpu_name()
-    return name.startswith("znver") and int(name.removeprefix("znver")) >= 5
+    generation = re.fullmatch(r"znver(\d+)", binding.get_host_cpu_name())
+    return generation is not None and int(generation[1]) >= 5
 
 
 @functools.cache
@@ -84,7 +93,7 @@ def _onednn_linear() -> Any:
     """torch's call to oneDNN, or None where this build of torch has none that works."""
     try:
         linear = torch.ops.mkldnn._linear_pointwise
-        a, b = torch.ones(2, 3), torch.ones(3, 4)
+        a, b = (torch.ones(shape, dtype=torch.float32, device="cpu") for shape in ((2, 3), (3, 4)))
         works = torch.equal(linear(a, b.T, None, "none", [], ""), a @ b)
     except (AttributeError, RuntimeError, NotImplementedError):
         return None

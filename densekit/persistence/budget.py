@@ -12,13 +12,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from densekit.errors import AlteredFileError
 
-# densekit's own densities take below two bytes for a stored one, and eight steps for a tensor.
+# densekit's own densities take below three bytes for a stored one, and eight steps for a tensor.
 BYTES_AT_LEAST = 2**22
 BYTES_PER_STORED_BYTE = 16
-BYTES_OF_A_NUMBER = 8  # the most that densities use
+BYTES_OF_A_NUMBER = 8  # or what the inputs' own take, if more
 STEPS_AT_LEAST = 500
 STEPS_PER_TENSOR = 32
-_NO_LARGER = {torch.ops.aten.cat.default, torch.ops.aten.all.default}  # than their tensors
+# Their results hold no more numbers than their tensors do together.
+_NO_LONGER = {torch.ops.aten.cat.default, torch.ops.aten.all.default}
 
 
 class Budget(TorchDispatchMode):
@@ -60,11 +61,13 @@ def _bytes_of_result(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     if func.is_view or func._schema.is_mutable:
         return 0
     # For some of these, torch would import its compiler to ask, which takes seconds.
-    if func in _NO_LARGER:
-        return sum(tensor.nbytes for tensor in _tensors(args[0]))
+    if func in _NO_LONGER:
+        tensors = _tensors(args[0])
+        return _bytes_of_a_number(tensors) * sum(tensor.numel() for tensor in tensors)
     if torch.Tag.pointwise in func.tags:
-        shapes = [tensor.shape for tensor in _tensors(args)]
-        return BYTES_OF_A_NUMBER * math.prod(np.broadcast_shapes(*shapes))
+        tensors = _tensors(args)
+        n_numbers = math.prod(np.broadcast_shapes(*(tensor.shape for tensor in tensors)))
+        return len(func._schema.returns) * _bytes_of_a_number(tensors) * n_numbers
     twins = {key: _on_meta(value) for key, value in kwargs.items() if key != "generator"}
     if "device" in twins:
         twins["device"] = torch.device("meta")
@@ -74,6 +77,11 @@ def _bytes_of_result(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -
         sizes = (tensor.numel() * max(1, tensor.ndim) for tensor in _tensors(args))
         return BYTES_OF_A_NUMBER * sum(sizes)
     return sum(tensor.nbytes for tensor in _tensors(result))
+
+
+def _bytes_of_a_number(tensors: list[Tensor]) -> int:
+    """The most that a number takes in the result of an operation on tensors."""
+    return max([BYTES_OF_A_NUMBER, *(tensor.itemsize for tensor in tensors)])
 
 
 def _tensors(value: Any) -> list[Tensor]:
