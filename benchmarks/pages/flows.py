@@ -41,8 +41,9 @@ code.
 def speed_page(result: dict[str, Any]) -> str:
     """The page for one run of ``python -m benchmarks speed``."""
     beside = "beside peers" if result.get("beside_peers", True) else "alone"
+    threads = " and ".join(map(_threads, sorted({cell["threads"] for cell in result["cells"]})))
     lines = [
-        f"## Speed, {beside}",
+        f"## Speed, {beside}, {threads}",
         _SPEED,
         f"Measured by `{_command(result)}`, torch {result['torch']}, {result['processor']}.",
     ]
@@ -57,12 +58,15 @@ def speed_page(result: dict[str, Any]) -> str:
     cells = result["cells"]
     if result.get("beside_peers", True):
         lines.append(_who_leads(cells))
-    for task, threads in dict.fromkeys((cell["task"], cell["threads"]) for cell in cells):
-        chosen = [cell for cell in cells if (cell["task"], cell["threads"]) == (task, threads)]
-        plural = "" if threads == 1 else "s"
-        title = f"### {task.capitalize()}, {threads} thread{plural}, {beside}"
+    for task, n_threads in dict.fromkeys((cell["task"], cell["threads"]) for cell in cells):
+        chosen = [cell for cell in cells if (cell["task"], cell["threads"]) == (task, n_threads)]
+        title = f"### {task.capitalize()}, {_threads(n_threads)}, {beside}"
         lines += ["", title, "", *_table(chosen)]
     return "\n".join(lines) + "\n"
+
+
+def _threads(count: int) -> str:
+    return "1 thread" if count == 1 else f"{count} threads"
 
 
 def _who_leads(cells: list[dict[str, Any]]) -> str:

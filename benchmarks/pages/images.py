@@ -50,7 +50,8 @@ def images_page(result: dict[str, Any]) -> str:
         (
             "Measured by `python -m benchmarks images`, one command a task, on test images that "
             "no fit saw. By default a step takes 8 of these images now; rows with 32 were measured "
-            "before that. Seconds are those of one processor, whatever the number of threads.\n"
+            "before that. Seconds are those of one processor, whatever the number of threads; "
+            "processors differ from row to row.\n"
         ),
         "| task | model | images | a step | epochs | CPU seconds | found | published |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
@@ -67,9 +68,9 @@ def images_page(result: dict[str, Any]) -> str:
             seconds = f"{cell['seconds']:.0f} by the wall, from a checkpoint"
         row += [seconds, found, _IMAGE_NOTES.get(cell["task"], "")]
         lines.append("| " + " | ".join(row) + " |")
-    for cell in result["cells"]:
-        for name, title in _IMAGE_PICTURES.get(cell["task"], {}).items():
-            lines += ["", f"![{cell['task']}: {title}](pictures/{name}.png)"]
+    for task in dict.fromkeys(cell["task"] for cell in result["cells"]):
+        for name, title in _IMAGE_PICTURES.get(task, {}).items():
+            lines += ["", f"![{task}: {title}](pictures/{name}.png)"]
     return "\n".join(lines) + "\n"
 
 
