@@ -215,7 +215,7 @@ def stability_page(result: dict[str, Any]) -> str:
 def paper_page(result: dict[str, Any]) -> str:
     """Test nats on POWER beside the published, and validation nats over time."""
     lines = [
-        "## POWER, whole\n",
+        f"## POWER, whole, {result['epochs']} epochs\n",
         (
             f"Measured by `python -m benchmarks paper --epochs {result['epochs']} --rows "
             f"{result['n_rows']} --threads {result['threads']}`: mean test nats of default recipes "
