@@ -120,7 +120,7 @@ def _classes(epochs: int | None) -> Task:
             "bits per dimension": bits,
         }
 
-    return PixelCNNEstimator(conditional=True, **_options(epochs, 8)), X, y, found
+    return PixelCNNEstimator(conditional=True, **_options(epochs, 12)), X, y, found
 
 
 def _glow(epochs: int | None) -> Task:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from benchmarks.quality import best_rival
@@ -40,23 +41,22 @@ code.
 
 def speed_page(result: dict[str, Any]) -> str:
     """The page for one run of ``python -m benchmarks speed``."""
-    beside = "beside peers" if result.get("beside_peers", True) else "alone"
+    beside = "beside peers" if result["beside_peers"] else "alone"
     threads = " and ".join(map(_threads, sorted({cell["threads"] for cell in result["cells"]})))
     lines = [
         f"## Speed, {beside}, {threads}",
         _SPEED,
         f"Measured by `{_command(result)}`, torch {result['torch']}, {result['processor']}.",
     ]
-    if "load" in result:
-        load, n_processors = result["load"]
-        lines.append(
-            f"The machine has {n_processors} processors, and its load was {load:.1f} at the end: "
-            "one is this benchmark, what goes beyond crowds its caches."
-        )
-    if result["skipped"] and result.get("beside_peers", True):
-        lines.append(f"Not installed and so skipped: {', '.join(result['skipped'])}.")
+    load, n_processors = result["load"]
+    lines.append(
+        f"The machine has {n_processors} processors, and its load was {load:.1f} at the end: "
+        "one is this benchmark, what goes beyond crowds its caches."
+    )
     cells = result["cells"]
-    if result.get("beside_peers", True):
+    if result["beside_peers"]:
+        if result["skipped"]:
+            lines.append(f"Not installed and so skipped: {', '.join(result['skipped'])}.")
         lines.append(_who_leads(cells))
     for task, n_threads in dict.fromkeys((cell["task"], cell["threads"]) for cell in cells):
         chosen = [cell for cell in cells if (cell["task"], cell["threads"]) == (task, n_threads)]
@@ -88,9 +88,15 @@ def _command(result: dict[str, Any]) -> str:
     words = [f"python -m benchmarks speed --repeats {result['repeats']}"]
     for option, key in (("--threads", "threads"), ("--dimensions", "n_features")):
         words += [f"{option} {value}" for value in sorted({c[key] for c in result["cells"]})]
-    if not result.get("beside_peers", True):
+    if not result["beside_peers"]:
         words.append("--no-beside-peers")
-    return " ".join(words)
+    return " ".join(words) + _other_python(name for c in result["cells"] for name in c["seconds"])
+
+
+def _other_python(methods: Iterable[str]) -> str:
+    """The option that methods need which run in a Python of their own, if any do."""
+    is_needed = any(method.startswith(("flowjax", "pzflow")) for method in methods)
+    return " --jax-python PYTHON" if is_needed else ""
 
 
 def _table(cells: list[dict[str, Any]]) -> list[str]:
@@ -117,6 +123,7 @@ def quality_page(result: dict[str, Any]) -> str:
     command = (
         f"python -m benchmarks quality --threads {result['threads']} "
         f"--max-seconds {result['max_seconds']:g}"
+        + _other_python(cell["method"] for cell in result["cells"])
     )
     tables = {cell["table"] for cell in result["cells"]}
     on = f"{len(tables)} tables" if len(tables) > 1 else ", ".join(tables)

@@ -68,9 +68,9 @@ def images_page(result: dict[str, Any]) -> str:
             seconds = f"{cell['seconds']:.0f} by the wall, from a checkpoint"
         row += [seconds, found, _IMAGE_NOTES.get(cell["task"], "")]
         lines.append("| " + " | ".join(row) + " |")
-    for task in dict.fromkeys(cell["task"] for cell in result["cells"]):
-        for name, title in _IMAGE_PICTURES.get(task, {}).items():
-            lines += ["", f"![{task}: {title}](pictures/{name}.png)"]
+    for cell in result["cells"]:
+        for name, title in _IMAGE_PICTURES.get(cell["task"], {}).items():
+            lines += ["", f"![{cell['task']}: {title}](pictures/{name}.png)"]
     return "\n".join(lines) + "\n"
 
 

@@ -25,7 +25,8 @@ _NO_LONGER = {torch.ops.aten.cat.default, torch.ops.aten.all.default}
 class Budget(TorchDispatchMode):
     """Refuse torch's operations once their results are larger, all together, than a file bears out.
 
-    Each operation is first asked for the shape of its result, which takes no memory.
+    The size of each result is first taken from the shapes of the inputs, or asked of torch, which
+    takes no memory.
 
     Parameters
     ----------
