@@ -17,6 +17,7 @@ from densekit import kernels
 from densekit.densities import Flow, Normal
 from densekit.elementwise import Affine, Spline
 from densekit.kernels import compiled, numbers, products, triangle
+from densekit.networks.gated_layer import gate
 from densekit.testing import tools
 from densekit.training.weights import Weights
 from densekit.transforms import Autoregressive, Chain, Coupling
@@ -94,6 +95,26 @@ def test_whole_flows_agree_in_float32(build, elementwise, n_features):
     ]
     assert gaps[0][0] <= 1e-5
     assert max(gaps[1]) <= max(1e-5, 3 * max(gaps[2]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_gate_and_its_gradient_are_those_of_torch_at_extremes_too(dtype):
+    ends = torch.tensor([-torch.inf, -1e4, -100.0, -20.0, -1.0, -1e-6, 0.0, 0.5, 30.0, torch.inf])
+    x = torch.cartesian_prod(ends, ends).to(dtype).repeat(3, 1, 1).requires_grad_()
+    fast = kernels.gate(x)
+    plain = x[..., :1].tanh() * x[..., 1:].sigmoid()
+    torch.testing.assert_close(fast, plain, atol=1e-6, rtol=1e-5)
+    weight = torch.randn_like(fast)
+    gradients = [torch.autograd.grad((z * weight).sum(), x)[0] for z in (fast, plain)]
+    torch.testing.assert_close(*gradients, atol=1e-6, rtol=1e-5)
+    assert kernels.gate(torch.tensor([[torch.nan, 0.0], [0.0, torch.nan]])).isnan().all()
+
+
+def test_a_gate_of_half_precision_keeps_its_dtype_and_rounds_once():
+    x = torch.randn(4, 5, 6).bfloat16()
+    exact = gate(x.double())
+    assert gate(x).dtype == torch.bfloat16
+    torch.testing.assert_close(gate(x), exact.bfloat16(), atol=0, rtol=2**-8)
 
 
 def test_second_derivatives_take_the_plain_path():

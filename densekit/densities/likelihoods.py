@@ -126,7 +126,7 @@ class LogisticMixture(Likelihood):
 
     def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
         is_level = (x >= 0) & (x <= self.n_levels - 1) & (x == x.floor())
-        log_weight, mean, log_scale = self._split(params)
+        logits, mean, log_scale = self._split(params)
         distance, sharpness = x[..., None] - mean, torch.exp(-log_scale)
         above, below = (distance + 0.5) * sharpness, (distance - 0.5) * sharpness
         # sigmoid(above) - sigmoid(below) as a product, of which no factor cancels
@@ -136,14 +136,15 @@ class LogisticMixture(Likelihood):
             + F.logsigmoid(-below).masked_fill(is_first, 0.0)
             + torch.log(-torch.expm1(-sharpness)).masked_fill(is_first | is_last, 0.0)
         )
-        return (log_weight + log_mass).logsumexp(-1).masked_fill(~is_level, -torch.inf)
+        log_mass = (logits + log_mass).logsumexp(-1) - logits.logsumexp(-1)
+        return log_mass.masked_fill(~is_level, -torch.inf)
 
     def sample(self, params: Tensor, generator: torch.Generator | None) -> Tensor:
-        log_weight, mean, log_scale = self._split(params)
+        logits, mean, log_scale = self._split(params)
         u, v = torch.rand(
             2, *params.shape[:-1], generator=generator, dtype=params.dtype, device=params.device
         )
-        edges = log_weight.exp().cumsum(-1)[..., :-1]
+        edges = logits.softmax(-1).cumsum(-1)[..., :-1]
         chosen = (u[..., None] >= edges).sum(-1, keepdim=True)
         v = v.clamp(torch.finfo(v.dtype).tiny, 1 - torch.finfo(v.dtype).eps)
         noise = v.log() - torch.log1p(-v)
@@ -151,9 +152,9 @@ class LogisticMixture(Likelihood):
         return x.round().clamp(0, self.n_levels - 1)
 
     def _split(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Log-weights, means and log-scales in levels; components start apart, as wide as that."""
+        """Logits, means and log-scales in levels; components start apart, as wide as that."""
         logits, shift, log_scale = params.unflatten(-1, (3, self.n_components)).unbind(-2)
         places = torch.linspace(0, 1, self.n_components + 2, dtype=params.dtype)[1:-1]
         mean = self.n_levels * (places.to(params.device) + 0.25 * shift)
         width = math.log(self.n_levels / (2 * self.n_components))
-        return logits.log_softmax(-1), mean, (width + log_scale).clamp_min(math.log(0.01))
+        return logits, mean, (width + log_scale).clamp_min(math.log(0.01))

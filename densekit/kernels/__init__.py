@@ -8,6 +8,7 @@ from densekit.kernels.adam import norm_squared, step_adam
 from densekit.kernels.affine import affine
 from densekit.kernels.columns import ColumnPass
 from densekit.kernels.elementwise import MapKernel
+from densekit.kernels.gate import gate
 from densekit.kernels.layer import Layer, map_layer, unmap_layer
 from densekit.kernels.linear import LinearPass
 from densekit.kernels.memory import keep_freed_memory
@@ -30,6 +31,7 @@ __all__ = [
     "Scratch",
     "Solver",
     "affine",
+    "gate",
     "is_learned",
     "is_usable",
     "map_layer",

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from densekit.networks.gated_layer import GatedLayer, RowCache, channels_last, matrix
 from densekit.networks.place_map import PlaceMap
 from densekit.networks.precision import MixedPrecision
 
@@ -67,7 +68,7 @@ class GatedConvNet(MixedPrecision):
         widths = [n_inputs] + [n_channels] * (n_layers - 1)
         steps = [dilation if 2 * i >= max(n_layers, 2) else 1 for i in range(n_layers)]
         self.layers = nn.ModuleList(
-            GatedLayer(width, n_channels, size, dilation=step, is_first=i == 0)
+            GatedLayer(width, n_channels, N_PLACE_FEATURES, size, dilation=step, is_first=i == 0)
             for i, (width, size, step) in enumerate(zip(widths, sizes, steps, strict=True))
         )
         self.head = ChannelHead(n_channels, n_inputs, n_params)
@@ -78,8 +79,8 @@ class GatedConvNet(MixedPrecision):
     def compute(self, x: Tensor, context: Tensor | None = None) -> Tensor:  # type: ignore[override]
         """Map (batch, channels, height, width), and context (batch, n_context), to parameters of
         shape (batch, channels, height, width, n_params)."""
-        vertical = horizontal = x.contiguous(memory_format=torch.channels_last)
-        places = self.places(context)
+        vertical = horizontal = channels_last(x)
+        places = channels_last(self.places(context))
         for layer in self.layers:
             vertical, horizontal = layer(vertical, horizontal, places)
         params: Tensor = self.head(horizontal, x)
@@ -113,7 +114,7 @@ class GatedConvNet(MixedPrecision):
         """
         channels, height, width = self.event_shape
         layers = cast("list[GatedLayer]", list(self.layers))
-        places = self.places(context)
+        places = channels_last(self.places(context))
         caches = [RowCache(layer, len(x), width) for layer in layers]
         for row in range(height):
             if row:
@@ -121,7 +122,7 @@ class GatedConvNet(MixedPrecision):
                 for cache in caches:
                     above = cache.see_row(above)
             for cache in caches:
-                cache.start_row(places[:, :, row : row + 1])
+                cache.start_row(places[:, row])
             for column in range(width):
                 features = x[:, :, row, column - 1] if column else torch.zeros_like(x[:, :, 0, 0])
                 for cache in caches:
@@ -131,54 +132,6 @@ class GatedConvNet(MixedPrecision):
                     x[:, channel, row, column] = step(channel, row, column, params)
             on_row()
         return x
-
-
-class GatedLayer(nn.Module):
-    """One layer of both stacks; the first does not see the pixel itself.
-
-    Parameters
-    ----------
-    n_inputs, n_channels : int
-    kernel_size : int
-        Odd.
-    dilation : int
-        Pixels from number to number of the kernels.
-    is_first : bool
-        Whether the inputs are pixels, of which the horizontal stack sees those to the left only.
-    """
-
-    def __init__(
-        self, n_inputs: int, n_channels: int, kernel_size: int, *, dilation: int, is_first: bool
-    ):
-        super().__init__()
-        half, n_outputs = kernel_size // 2, 2 * n_channels
-        self.reach, self.dilation, self.is_first = dilation * half, dilation, is_first
-        self.vertical = nn.Conv2d(n_inputs, n_outputs, (half + 1, kernel_size), dilation=dilation)
-        self.crossing = nn.Conv2d(n_outputs, n_outputs, 1)
-        self.horizontal = nn.Conv2d(
-            n_inputs, n_outputs, (1, half + (not is_first)), dilation=dilation, bias=False
-        )
-        self.output = nn.Conv2d(n_channels, n_channels, 1)
-        self.of_places = nn.Conv2d(N_PLACE_FEATURES, 4 * n_channels, 1, bias=False)
-
-    def forward(
-        self, vertical: Tensor, horizontal: Tensor, places: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Map both stacks, each (batch, channels, height, width), at places with features."""
-        reach, width = self.reach, horizontal.shape[3]
-        padded = F.pad(vertical, (reach, reach, reach, 0))
-        for_above, for_left = self.biases(places)
-        above = self.vertical(padded) + for_above
-        to_the_left = F.pad(horizontal, (reach, 0, 0, 0))[..., : width + reach - self.is_first]
-        left = self.horizontal(to_the_left) + for_left
-        left = left + self.crossing(F.pad(above, (0, 0, 1, -1)))
-        above, left = gate(above), self.output(gate(left))
-        return (above, left) if self.is_first else (vertical + above, horizontal + left)
-
-    def biases(self, places: Tensor) -> tuple[Tensor, Tensor]:
-        """What places add to both stacks, (batch, 2 * n_channels, height, width) each."""
-        above, left = self.of_places(places).chunk(2, 1)
-        return above, left
 
 
 class ChannelHead(nn.Module):
@@ -209,13 +162,15 @@ class ChannelHead(nn.Module):
             self.earlier = nn.Parameter(torch.randn(n_channels * n_features, n_channels) / 2)
 
     def forward(self, features: Tensor, x: Tensor) -> Tensor:
-        """(batch, n_features, H, W) and x (batch, n_channels, H, W) -> (batch, n_channels, H, W,
+        """(batch, H, W, n_features) and x (batch, n_channels, H, W) -> (batch, n_channels, H, W,
         n_params)."""
-        hidden = self.hidden(F.relu(features))
-        if self.n_channels > 1:
-            hidden = hidden + F.conv2d(x, (self.earlier * self.mask)[:, :, None, None])
-        params = self.outputs(F.relu(hidden)).permute(0, 2, 3, 1)
-        return params.unflatten(3, (self.n_channels, self.n_params)).permute(0, 3, 1, 2, 4)
+        hidden = F.linear(F.relu(features), matrix(self.hidden), self.hidden.bias)
+        if self.n_channels == 1:
+            params = F.linear(F.relu(hidden), matrix(self.outputs), self.outputs.bias)
+            return params[:, None]
+        hidden = hidden + F.linear(x.movedim(1, 3), self.earlier * self.mask)
+        params = self.outputs(F.relu(hidden).movedim(3, 1)).movedim(1, 3)
+        return params.unflatten(3, (self.n_channels, self.n_params)).movedim(3, 1)
 
     def at(self, features: Tensor, x: Tensor, channel: int) -> Tensor:
         """The parameters (batch, n_params) of one number, of which x holds the channels before."""
@@ -227,63 +182,3 @@ class ChannelHead(nn.Module):
         made = slice(channel * self.n_params, (channel + 1) * self.n_params)
         weight, bias = self.outputs.weight[made, :, 0, 0], self.outputs.bias[made]  # type: ignore[index]
         return torch.addmm(bias, F.relu(hidden), weight.T)
-
-
-class RowCache:
-    """What a layer remembers while pixels are drawn: the rows above and the pixels to the left.
-
-    Parameters
-    ----------
-    layer : GatedLayer
-    batch, width : int
-    """
-
-    def __init__(self, layer: GatedLayer, batch: int, width: int):
-        self.layer, self.width = layer, width
-        like, reach = layer.output.weight, layer.reach
-        n_inputs, n_channels = layer.vertical.in_channels, layer.output.in_channels
-        self._above = like.new_zeros(batch, 2 * n_channels, 1, width)
-        self._rows = like.new_zeros(batch, n_inputs, reach + 1, width + 2 * reach)
-        self._left = like.new_zeros(batch, width + reach, n_inputs)
-        self._span = (layer.horizontal.kernel_size[1] - 1) * layer.dilation
-        self._kernel = layer.horizontal.weight[:, :, 0].permute(2, 1, 0).flatten(0, 1)
-        self._output = layer.output.weight[:, :, 0, 0].T, cast("Tensor", layer.output.bias)
-
-    def see_row(self, row: Tensor) -> Tensor:
-        """Take the vertical stack's row (batch, n_inputs, width); return what it makes of it."""
-        reach = self.layer.reach
-        self._rows = self._rows.roll(-1, 2)
-        self._rows[:, :, -1, reach : reach + self.width] = row
-        self._above = self.layer.vertical(self._rows) + self._given[0]
-        above = gate(self._above)[:, :, 0]
-        return above if self.layer.is_first else row + above
-
-    def start_row(self, places: Tensor) -> None:
-        """Forget the pixels to the left; hear of the rows above, and of the places of this row
-        (batch, n_features, 1, width)."""
-        self._given = self.layer.biases(places)
-        heard = self.layer.crossing(self._above) + self._given[1]
-        heard = heard[:, :, 0].permute(2, 0, 1)
-        self._heard = heard.contiguous()
-        self._left.zero_()
-
-    def see_pixel(self, column: int, inputs: Tensor) -> Tensor:
-        """Take the horizontal stack's inputs (batch, n_inputs); return this pixel's features.
-
-        The first layer's inputs are the pixel to the left, every other layer's this pixel's.
-        """
-        place = column + self.layer.reach - self.layer.is_first
-        self._left[:, place] = inputs
-        columns = slice(place - self._span, place + 1, self.layer.dilation)
-        seen = self._left[:, columns].flatten(1)
-        left = torch.addmm(self._heard[column], seen, self._kernel)
-        weight, bias = self._output
-        if self.layer.is_first:
-            return torch.addmm(bias, gate(left), weight)
-        return torch.addmm(inputs + bias, gate(left), weight)
-
-
-def gate(x: Tensor) -> Tensor:
-    """tanh of the first half of the channels times sigmoid of the other (van den Oord 2016b, 1)."""
-    above, below = x.chunk(2, 1)
-    return above.tanh() * below.sigmoid()
