@@ -17,8 +17,11 @@ from densekit import MAFEstimator, NSFEstimator, RealNVPEstimator
 MODELS: dict[str, tuple[float, Any, dict[str, Any]]] = {
     "realnvp": (0.17, RealNVPEstimator, {"n_layers": 10}),
     "maf": (0.24, MAFEstimator, {"n_layers": 10}),
-    "nsf_c": (0.64, NSFEstimator, {"n_layers": 8, "autoregressive": False}),
-    "nsf_ar": (0.66, NSFEstimator, {"n_layers": 5}),
+    "nsf_c": (
+        *(0.64, NSFEstimator),
+        {"n_layers": 8, "autoregressive": False, "schedule": "linear"},
+    ),
+    "nsf_ar": (0.66, NSFEstimator, {"n_layers": 5, "schedule": "linear"}),
 }
 
 

@@ -53,6 +53,19 @@ def test_non_finite_losses_are_rolled_back():
     assert np.isfinite(est.score_samples(X)).all()
 
 
+def test_a_linear_schedule_ends_at_zero_and_a_plateau_keeps_the_rate_while_it_learns():
+    rates = {
+        schedule: FlowEstimator(schedule=schedule, max_epochs=8, random_state=0)
+        .fit(X)
+        .history_.learning_rate
+        for schedule in ("auto", "plateau", "linear")
+    }
+    assert rates["auto"] == rates["plateau"] == [2e-3] * 8
+    falls = np.diff(rates["linear"])
+    np.testing.assert_allclose(falls, -2e-3 / 8)
+    assert 0 < rates["linear"][-1] < 1e-4
+
+
 def test_divergence_names_the_epoch_and_leaves_nothing():
     est = FlowEstimator(layers=[Troubled(nan_at=range(30, 10_000))], random_state=0, batch_size=40)
     with pytest.raises(DivergenceError, match="diverged in epoch 4"):

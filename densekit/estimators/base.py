@@ -60,6 +60,7 @@ class DensityEstimator(TrainedDensity, DensityMixin, BaseEstimator, ABC):
     max_epochs: int | str = parameter(500, integer(1))  # images know "auto", here and below
     batch_size: int | str = parameter("auto", either(one_of("auto"), integer(1)))
     learning_rate: float | str = parameter(LEARNING_RATE, number(0.0))
+    schedule: str = parameter("auto", one_of("auto", "plateau", "linear"))
     validation_fraction: float = parameter(0.1, number(0.0, 1.0, including_low=True))
     n_iter_no_change: int = parameter(20, integer(1))
     tol: float = parameter(1e-4, number(0.0, including_low=True))
@@ -71,7 +72,10 @@ class DensityEstimator(TrainedDensity, DensityMixin, BaseEstimator, ABC):
     verbose: int = parameter(0, integer(0))
 
     _not_built_with = frozenset(
-        {"support", "max_epochs", "batch_size", "n_iter_no_change", "random_state", "verbose"}
+        {
+            *("support", "max_epochs", "batch_size", "schedule", "n_iter_no_change"),
+            *("random_state", "verbose"),
+        }
     )
 
     def __init_subclass__(cls, **kwargs: Any):

@@ -116,7 +116,7 @@ class ImageEstimator(DensityEstimator, ABC):
         trainer = super()._trainer(noise)
         if isinstance(self._form_, Images):
             trainer.average_decay = IMAGE_AVERAGE_DECAY
-            trainer.is_annealed = True
+            trainer.is_annealed = self.schedule != "plateau"
             if self.batch_size == "auto":
                 n_images = PIXELS_OF_A_STEP // math.prod(self._form_.shape[:2])
                 trainer.batch_size = min(MAX_BATCH_SIZE, max(MIN_BATCH_SIZE, n_images))

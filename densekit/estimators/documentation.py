@@ -24,6 +24,10 @@ batch_size : int or "auto", default="auto"
 learning_rate : float, default=2e-3
     Adam's, at the start; halved whenever a third of the patience passes without progress, once
     there is no noise.
+schedule : {"auto", "plateau", "linear"}, default="auto"
+    With "linear" the learning rate also falls in a straight line, to zero after `max_epochs`, which
+    is to be chosen for it: long fits to many rows end several hundredths of a nat higher. "auto"
+    is "linear" for images and "plateau" for tables.
 validation_fraction : float, default=0.1
     Share of the rows held out to stop early; 0 trains on all and monitors those. Fewer than ten
     rows are never split.
@@ -59,8 +63,7 @@ n_levels : int or "auto", default="auto"
     training images asks for, and above 64 levels 256 or 65,536.
 max_epochs : int or "auto", default="auto"
     Most passes over the training rows. "auto" is 500 for tables, and for images so many that half
-    a billion pixels are seen, from 3 to 500. On images the learning rate falls in a straight line
-    to zero after so many epochs.
+    a billion pixels are seen, from 3 to 500.
 batch_size : int or "auto", default="auto"
     Rows of a gradient step. "auto" makes about twelve steps an epoch of 32 to 512 rows of a table,
     and takes as few images as fill a step, 32 small ones to 8 of 28x28 pixels and more: more steps

@@ -46,6 +46,7 @@ class TrainedDensity(StoredDensity, BaseEstimator):
     max_epochs: int | str
     batch_size: int | str
     learning_rate: float | str
+    schedule: str
     validation_fraction: float
     n_iter_no_change: int
     tol: float
@@ -253,6 +254,7 @@ class TrainedDensity(StoredDensity, BaseEstimator):
             max_epochs=self._max_epochs(),
             batch_size=self.batch_size,
             learning_rate=self._learning_rate(),
+            is_annealed=self.schedule == "linear",
             n_iter_no_change=self.n_iter_no_change,
             tol=self.tol,
             noise=noise,

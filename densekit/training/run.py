@@ -78,7 +78,7 @@ class Run:
         history.train_nats.append(train_nats + self._train_offset)
         if validation_nats is not None:
             history.validation_nats.append(validation_nats + self._validation_offset)
-        history.learning_rate.append(self._rate)
+        history.learning_rate.append(self._learner.learning_rate)
         history.seconds.append(time.monotonic() - self._start)
         if self._has_contrast(history.n_epochs) and not self._has_contrast(history.n_epochs - 1):
             self._best_score, self._since_best = -math.inf, 0  # which knew likelihood alone
