@@ -14,6 +14,7 @@ from densekit.densities import PixelCNN
 from densekit.densities.likelihoods import Bernoulli, Categorical
 from densekit.errors import ParameterError
 from densekit.training import Trainer, contrast
+from densekit.training.contrast import Contrast
 from densekit.training.run import CONTRAST_FROM, Run
 
 N_CLASSES = 3
@@ -31,12 +32,17 @@ def batch(n_rows, shape=(1, 3, 3)):
     return Rows(x, weight, own, torch.zeros(n_rows).double())
 
 
+def widened(model, rows, strength):
+    generator = torch.Generator()
+    return Contrast(strength, rows.context, generator.device).widen(model, rows, generator)
+
+
 @pytest.mark.parametrize("shape", [(1, 3, 3), (2, 3, 4)])
 def test_contrast_has_the_gradient_of_its_objective(monkeypatch, shape):
     monkeypatch.setattr(contrast, "LEAST_DOUBT", 0.0)
     monkeypatch.setattr(contrast, "MOVED_SHARE", 0.5)
     model, rows = density(shape), batch(6, shape)
-    wide, excess = contrast.with_contrast(model, rows, 3.0, torch.Generator())
+    wide, excess = widened(model, rows, 3.0)
     moved, other = wide.x[6:12], wide.context[12:]
     assert not torch.equal(moved, rows.x)
     assert torch.equal(wide.x[12:], moved)
@@ -59,7 +65,7 @@ def test_contrast_has_the_gradient_of_its_objective(monkeypatch, shape):
 def test_images_without_doubt_are_left_to_likelihood(monkeypatch):
     monkeypatch.setattr(contrast, "LEAST_DOUBT", 0.6)
     model, rows = density(), batch(40)
-    wide, excess = contrast.with_contrast(model, rows, 3.0, torch.Generator())
+    wide, excess = widened(model, rows, 3.0)
     n_tested = (len(wide) - 40) // 2
     assert 0 < n_tested < 40
     weight = wide.weight / (len(wide) / 40)
@@ -73,6 +79,42 @@ def test_images_without_doubt_are_left_to_likelihood(monkeypatch):
     assert weighted.item() - excess == pytest.approx(plain.item())
 
 
+def test_classes_that_seem_likely_are_drawn_more_often_and_count_for_less():
+    own = torch.zeros(4000, dtype=torch.long)
+    generator = torch.Generator().manual_seed(0)
+    contrast_of_three = Contrast(1.0, torch.eye(3), generator.device)
+    for _ in range(20):
+        other, log_chance = contrast_of_three._draw_others(own, generator)
+        contrast_of_three._learn(own, other, torch.where(other == 1, 0.3, 0.1))
+    torch.testing.assert_close(
+        contrast_of_three.confusion,
+        torch.tensor([[0, 0.3, 0.1], [1, 0, 1], [1, 1, 0]]).double(),
+        atol=1e-6,
+        rtol=0,
+    )
+    other, log_chance = contrast_of_three._draw_others(own, generator)
+    chances = torch.tensor([0, 0.5 * 0.5 + 0.5 * 0.75, 0.5 * 0.5 + 0.5 * 0.25]).double()
+    torch.testing.assert_close(log_chance, chances[other].log(), atol=1e-5, rtol=0)
+    shares = other.bincount(minlength=3) / 4000
+    torch.testing.assert_close(shares.double(), chances, atol=0.03, rtol=0)
+
+
+def test_what_contrast_learned_goes_on_with_a_checkpoint():
+    model, rows = density(), batch(12)
+    options = Trainer(max_epochs=2, batch_size=12, learning_rate=1e-3, n_iter_no_change=9, tol=0.0)
+    options.contrast = 5.0
+    run = Run(options, model, rows, None, torch.Generator().manual_seed(0))
+    for _ in range(2):
+        run.epoch()
+    state = run.state()
+    assert (
+        state.tensors["confusion"] != Contrast(1.0, rows.context, rows.x.device).confusion
+    ).any()
+    other = Run(options, density(), rows, None, torch.Generator())
+    other.restore(state)
+    assert torch.equal(other._contrast.confusion, run._contrast.confusion)
+
+
 def test_images_are_told_apart_where_they_stand_and_near_it(monkeypatch):
     monkeypatch.setattr(contrast, "LEAST_DOUBT", 0.0)
     model = noisy(PixelCNN((2, 14, 14), likelihood=Bernoulli(), n_levels=2, context_shape=(2,)))
@@ -81,7 +123,7 @@ def test_images_are_told_apart_where_they_stand_and_near_it(monkeypatch):
     x[:, 0, 0, 13] = 1  # an edge, which is drawn out where the image moves away from it
     own = torch.eye(2, dtype=torch.float64)[torch.zeros(60, dtype=torch.long)]
     rows = Rows(x, torch.ones(60).double(), own, torch.zeros(60).double())
-    moved = contrast.with_contrast(model, rows, 1.0, torch.Generator())[0].x[60:120]
+    moved = widened(model, rows, 1.0)[0].x[60:120]
     places = {tuple(image[0, 3:11, 3:11].nonzero()[0].tolist()) for image in moved}
     assert places == {(i, j) for i in (2, 3, 4) for j in (2, 3, 4)}
     expected = moved[:, 0, :-1, :-1].clone()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
+from typing import cast
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from densekit.data.rows import Rows, concatenated
 from densekit.densities.base import Density
@@ -17,47 +18,92 @@ LEAST_DOUBT = 0.02
 # Images are told apart where they stand and up to this share of their sides away: a class does not
 # depend on the place, and training images are told apart long before new ones are.
 MOVED_SHARE = 1 / 14
+EVEN_SHARE = 0.5  # of other classes that are drawn evenly, and not by how likely they seemed
+FORGETTING = 0.01  # of how likely a class seemed, whenever it is drawn
 
 
-def with_contrast(
-    density: Density, batch: Rows, strength: float, generator: torch.Generator
-) -> tuple[Rows, float]:
-    """A batch whose weighted log-likelihood has the gradient of an objective that tells classes
-    apart as well, and the nats by which its mean is above that of the batch as it came.
+class Contrast:
+    """Makes batches whose likelihood has the gradient of an objective that tells classes apart.
 
     The objective is ``log p(x | y) + strength * log p(y | x')`` (multi-conditional learning,
     McCallum 2006) with all K classes as likely. Here ``x'`` is the image moved by a few pixels at
-    random, and one other class y', drawn evenly for each row, stands for all K - 1:
-    ``log p(y | x')`` becomes ``-log(1 + (K - 1) p(x' | y') / p(x' | y))``. Its gradient is that of
-    ``doubt * (log p(x' | y) - log p(x' | y'))``, where the doubt is the probability that is left to
-    y'. So images in doubt come twice more: under y, and under y' with a negative weight.
+    random, and one other class y', drawn with probability q, stands for all K - 1: ``log p(y |
+    x')`` becomes ``-log(1 + p(x' | y') / (q p(x' | y)))``. Its gradient is that of ``doubt * (log
+    p(x' | y) - log p(x' | y'))``, where the doubt is the probability that is left to y'. So images
+    in doubt come twice more: under y, and under y' with a negative weight.
+
+    Half of the other classes are drawn evenly, half by how often images of y were taken for them of
+    late: few pairs of classes hold most of the doubt.
 
     Parameters
     ----------
-    density : Density
-        Conditioned on classes.
-    batch : Rows
-        Images (n, channels, height, width), whose context is one-hot.
     strength : float
-    generator : torch.Generator
+    context : Tensor of shape (n_rows, n_classes) or None
+        One-hot classes of the training rows.
+    device : torch.device
+        That of the generator of random numbers.
+
+    Attributes
+    ----------
+    confusion : Tensor of shape (n_classes, n_classes)
+        How likely each other class seemed to images of a class, beside their own class alone.
     """
-    classes = batch.context
-    if classes is None:
-        raise ContextError("contrast: expected a batch with one-hot classes as context, got none")
-    n_rows, n_classes = classes.shape
-    other = _other_classes(classes, generator)
-    x = _moved(batch.x, generator)
-    with torch.no_grad():
-        lead = density.log_prob(x, classes) - density.log_prob(x, other)
-    doubt = torch.sigmoid(math.log(n_classes - 1) - lead)
-    is_in_doubt = doubt > LEAST_DOUBT
-    pull = (strength * doubt * batch.weight)[is_in_doubt]
-    pulled = replace(batch, x=x).take(is_in_doubt)
-    pushed = replace(pulled, weight=-pull, context=other[is_in_doubt])
-    wide = concatenated([batch, replace(pulled, weight=pull), pushed])
-    # The mean over more rows is to be the sum over these by their number.
-    wide.weight *= len(wide) / n_rows
-    return wide, float((pull * lead[is_in_doubt]).sum()) / n_rows
+
+    def __init__(self, strength: float, context: Tensor | None, device: torch.device):
+        if context is None:
+            raise ContextError("contrast: expected one-hot classes as context, got none")
+        self.strength = strength
+        n_classes = context.shape[1]
+        self.confusion = 1 - torch.eye(n_classes, dtype=torch.float64, device=device)
+
+    def widen(
+        self, density: Density, batch: Rows, generator: torch.Generator
+    ) -> tuple[Rows, float]:
+        """A batch with images in doubt in it, and the nats by which its weighted mean is above that
+        of the batch as it came.
+
+        Parameters
+        ----------
+        density : Density
+            Conditioned on classes.
+        batch : Rows
+            Images (n, channels, height, width), whose context is one-hot.
+        generator : torch.Generator
+        """
+        classes = cast("Tensor", batch.context)
+        own = classes.argmax(1).to(generator.device)
+        other, log_chance = self._draw_others(own, generator)
+        others = functional.one_hot(other, classes.shape[1]).to(classes)
+        x = _moved(batch.x, generator)
+        with torch.no_grad():
+            lead = density.log_prob(x, classes) - density.log_prob(x, others)
+        self._learn(own, other, torch.sigmoid(-lead))
+        doubt = torch.sigmoid(-log_chance.to(lead) - lead)
+        is_in_doubt = doubt > LEAST_DOUBT
+        pull = (self.strength * doubt * batch.weight)[is_in_doubt]
+        pulled = replace(batch, x=x).take(is_in_doubt)
+        pushed = replace(pulled, weight=-pull, context=others[is_in_doubt])
+        wide = concatenated([batch, replace(pulled, weight=pull), pushed])
+        # The mean over more rows is to be the sum over these by their number.
+        wide.weight *= len(wide) / len(batch)
+        return wide, float((pull * lead[is_in_doubt]).sum()) / len(batch)
+
+    def _draw_others(self, own: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draw a class that is not the row's own; give it and the logarithm of its probability."""
+        even = 1 - torch.eye(len(self.confusion), dtype=torch.float64, device=own.device)
+        chances = EVEN_SHARE * even / even.sum(1, keepdim=True)
+        chances += (1 - EVEN_SHARE) * self.confusion / self.confusion.sum(1, keepdim=True)
+        other = torch.multinomial(chances[own], 1, generator=generator)[:, 0]
+        return other, chances[own, other].log()
+
+    def _learn(self, own: Tensor, other: Tensor, likely: Tensor) -> None:
+        """Take a moving average of how likely other classes seemed to rows."""
+        n_classes = len(self.confusion)
+        pair, size = own * n_classes + other, n_classes**2
+        counts = pair.bincount(minlength=size)
+        means = pair.bincount(likely.to(self.confusion), size) / counts.clamp(1)
+        kept = (1 - FORGETTING) ** counts.reshape(n_classes, -1)
+        self.confusion = kept * self.confusion + (1 - kept) * means.reshape(n_classes, -1)
 
 
 def _moved(x: Tensor, generator: torch.Generator) -> Tensor:
@@ -71,13 +117,3 @@ def _moved(x: Tensor, generator: torch.Generator) -> Tensor:
         place = torch.arange(n_pixels, device=x.device) + by.to(x.device)
         places.append(place.clamp(0, n_pixels - 1))
     return x.movedim(1, 3)[rows, places[0][:, :, None], places[1][:, None, :]].movedim(3, 1)
-
-
-def _other_classes(context: Tensor, generator: torch.Generator) -> Tensor:
-    """One-hot codes of a class that is not the row's own, each other one as likely."""
-    n_rows, n_classes = context.shape
-    steps = torch.randint(1, n_classes, (n_rows,), generator=generator, device=generator.device).to(
-        context.device
-    )
-    other = (context.argmax(1) + steps) % n_classes
-    return torch.nn.functional.one_hot(other, n_classes).to(context)

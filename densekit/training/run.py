@@ -14,7 +14,7 @@ from densekit.data.rows import Rows, in_chunks
 from densekit.densities.base import Density
 from densekit.errors import DivergenceError
 from densekit.training.checkpoint import State, below
-from densekit.training.contrast import with_contrast
+from densekit.training.contrast import Contrast
 from densekit.training.history import History
 from densekit.training.learner import Learner, NonFiniteError
 
@@ -44,6 +44,9 @@ class Run:
         self.options, self.density = trainer, density
         self.train, self.validation, self.generator = train, validation, generator
         self.history = History()
+        self._contrast: Contrast | None = None
+        if trainer.contrast:
+            self._contrast = Contrast(trainer.contrast, train.context, generator.device)
         self._learner = Learner(density, trainer.learning_rate, trainer.average_decay)
         self._weights = self._learner.weights
         self._batch_size = _batch_size(trainer.batch_size, len(train))
@@ -101,6 +104,8 @@ class Run:
             "learner": learner.plain,
         }
         tensors = {"best_weights": self._best_weights, "generator": self.generator.get_state()}
+        if self._contrast is not None:
+            tensors["confusion"] = self._contrast.confusion
         tensors |= {f"other.{name}": value for name, value in self._other_state().items()}
         return State(plain, tensors | {f"learner.{k}": v for k, v in learner.tensors.items()})
 
@@ -114,6 +119,8 @@ class Run:
         self._best_weights = tensors["best_weights"].to(self._weights.vector.device)
         self._learner.restore(State(plain["learner"], below("learner.", tensors)))
         self.generator.set_state(tensors["generator"])
+        if self._contrast is not None:
+            self._contrast.confusion = tensors["confusion"].to(self.generator.device)
         self.density.load_state_dict(below("other.", tensors), strict=False)
 
     def _other_state(self) -> dict[str, Tensor]:
@@ -158,10 +165,9 @@ class Run:
         """Take one gradient step; return the batch's mean nats before it."""
         batch = self.train.take(index)
         batch.x = self._blur(batch.x)
-        contrast = self.options.contrast
-        if not contrast or share_done < CONTRAST_FROM:
+        if self._contrast is None or share_done < CONTRAST_FROM:
             return self._learner.step(batch.x, batch.context, batch.weight)
-        wide, excess = with_contrast(self.density, batch, contrast, self.generator)
+        wide, excess = self._contrast.widen(self.density, batch, self.generator)
         return self._learner.step(wide.x, wide.context, wide.weight) - excess
 
     def _blur(self, x: Tensor) -> Tensor:
