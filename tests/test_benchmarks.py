@@ -118,7 +118,7 @@ def test_paper(run, tmp_path):
     np.savez(tmp_path / "power.npz", train=x, val=x, test=x)
     out = tmp_path / "paper.json"
     shown = run("paper", "--epochs=1", "--models=maf", "--threads=1", f"--out={out}")
-    assert "| maf | n_layers=10 | 0.24 |" in shown
+    assert "| maf | n_layers=10, hidden_sizes=(128, 128) | 0.24 |" in shown
 
 
 def test_sizes(run, monkeypatch, tmp_path):
