@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from densekit import GlowEstimator, MADEEstimator, MAFEstimator, files
+from densekit import GlowEstimator, MADEEstimator, MAFEstimator, PixelCNNEstimator, files
 from densekit.errors import (
     CheckpointError,
     CheckpointWarning,
@@ -24,6 +24,7 @@ from densekit.training.trainer import Trainer
 DRAW = np.random.default_rng(0)
 X = DRAW.normal(size=(120, 2))
 IMAGES = DRAW.integers(0, 4, (40, 4, 4))
+LABELS = np.arange(len(IMAGES)) % 3
 
 
 class Killed(BaseException):
@@ -44,6 +45,10 @@ class OftenMAF(Often, MAFEstimator):
 
 
 class OftenGlow(Often, GlowEstimator):
+    pass
+
+
+class OftenPixelCNN(Often, PixelCNNEstimator):
     pass
 
 
@@ -79,6 +84,10 @@ def glow(**params):
     return OftenGlow(n_layers=1, n_channels=4, max_epochs=4, random_state=0, **params)
 
 
+def pixelcnn(**params):
+    return OftenPixelCNN(n_layers=2, n_channels=4, max_epochs=4, random_state=0, **params)
+
+
 CASES = {
     "two trials, in the first": (maf(), X, 4),
     "two trials, in the second": (maf(), X, 8),
@@ -88,19 +97,21 @@ CASES = {
     "float32": (maf(dtype="float32"), X, 3),
     "images, annealed": (glow(), IMAGES, 2),
     "variational": (glow(dequantization="variational"), IMAGES, 3),
+    "contrast": (pixelcnn(conditional=True, contrast=5.0), IMAGES, 3),
 }
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_fit_that_died_ends_as_if_it_had_not(name, path, die, monkeypatch):
     est, x, n_checkpoints = CASES[name]
-    alone = copy.deepcopy(est).fit(x)
+    y = LABELS if est.conditional else None
+    alone = copy.deepcopy(est).fit(x, y)
     die(n_checkpoints)
     with pytest.raises(Killed):
-        copy.deepcopy(est).fit(x, checkpoint=path)
+        copy.deepcopy(est).fit(x, y, checkpoint=path)
     monkeypatch.undo()
     assert path.exists()
-    went_on = copy.deepcopy(est).fit(x, checkpoint=path)
+    went_on = copy.deepcopy(est).fit(x, y, checkpoint=path)
     assert not path.exists()
     assert np.array_equal(went_on.score_samples(x), alone.score_samples(x))
     assert went_on.history_.train_nats == alone.history_.train_nats

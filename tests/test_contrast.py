@@ -12,7 +12,7 @@ from densekit import PixelCNNEstimator
 from densekit.data.rows import Rows
 from densekit.densities import PixelCNN
 from densekit.densities.likelihoods import Bernoulli, Categorical
-from densekit.errors import ParameterError
+from densekit.errors import ContextError, DivergenceError, ParameterError
 from densekit.training import Trainer, contrast
 from densekit.training.contrast import Contrast
 from densekit.training.run import CONTRAST_FROM, Run
@@ -99,20 +99,45 @@ def test_classes_that_seem_likely_are_drawn_more_often_and_count_for_less():
     torch.testing.assert_close(shares.double(), chances, atol=0.03, rtol=0)
 
 
-def test_what_contrast_learned_goes_on_with_a_checkpoint():
+def test_classes_far_apart_and_numbers_that_are_none_leave_chances_for_all():
+    own, other = torch.zeros(2, dtype=torch.long), torch.tensor([1, 2])
+    for likely in (torch.zeros(2), torch.full((2,), torch.nan)):
+        apart = Contrast(1.0, torch.eye(3), own.device)
+        for _ in range(100_000 if not likely.any() else 1):
+            apart._learn(own.repeat(200), other.repeat(200), likely.repeat(200))
+            if not apart.confusion[0].any():
+                break
+        _, log_chance = apart._draw_others(own, torch.Generator().manual_seed(0))
+        torch.testing.assert_close(log_chance.exp(), torch.full((2,), 0.5).double())
+
+
+@pytest.mark.parametrize("n_bad", [2, 3, 1000])
+def test_a_step_that_is_not_finite_costs_no_more_than_a_rollback(monkeypatch, n_bad):
     model, rows = density(), batch(12)
-    options = Trainer(max_epochs=2, batch_size=12, learning_rate=1e-3, n_iter_no_change=9, tol=0.0)
+    options = Trainer(max_epochs=4, batch_size=12, learning_rate=1e-3, n_iter_no_change=9, tol=0.0)
     options.contrast = 5.0
     run = Run(options, model, rows, None, torch.Generator().manual_seed(0))
-    for _ in range(2):
+    for _ in range(3):
         run.epoch()
-    state = run.state()
-    assert (
-        state.tensors["confusion"] != Contrast(1.0, rows.context, rows.x.device).confusion
-    ).any()
-    other = Run(options, density(), rows, None, torch.Generator())
-    other.restore(state)
-    assert torch.equal(other._contrast.confusion, run._contrast.confusion)
+    log_prob, n_calls = model.log_prob, []
+
+    def troubled(x, context):
+        n_calls.append(1)
+        return log_prob(x, context) * (torch.nan if len(n_calls) <= n_bad else 1.0)
+
+    monkeypatch.setattr(model, "log_prob", troubled)
+    if n_bad == 1000:
+        with pytest.raises(DivergenceError, match="diverged in epoch 4"):
+            run.epoch()
+        return
+    run.epoch()
+    assert run.history.n_rollbacks == n_bad - 2
+    assert run._contrast.confusion.isfinite().all()
+
+
+def test_contrast_without_classes_is_refused():
+    with pytest.raises(ContextError, match="one-hot classes"):
+        Contrast(1.0, None, torch.device("cpu"))
 
 
 def test_images_are_told_apart_where_they_stand_and_near_it(monkeypatch):

@@ -97,10 +97,9 @@ def test_whole_flows_agree_in_float32(build, elementwise, n_features):
     assert max(gaps[1]) <= max(1e-5, 3 * max(gaps[2]))
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_the_gate_and_its_gradient_are_those_of_torch_at_extremes_too(dtype):
+def test_the_gate_and_its_gradient_are_those_of_torch_at_extremes_too():
     ends = torch.tensor([-torch.inf, -1e4, -100.0, -20.0, -1.0, -1e-6, 0.0, 0.5, 30.0, torch.inf])
-    x = torch.cartesian_prod(ends, ends).to(dtype).repeat(3, 1, 1).requires_grad_()
+    x = torch.cartesian_prod(ends, ends).repeat(3, 1, 1).requires_grad_()
     fast = kernels.gate(x)
     plain = x[..., :1].tanh() * x[..., 1:].sigmoid()
     torch.testing.assert_close(fast, plain, atol=1e-6, rtol=1e-5)

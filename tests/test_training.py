@@ -7,7 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from densekit import FlowEstimator, MADEEstimator, MAFEstimator, NSFEstimator
+from densekit import (
+    FlowEstimator,
+    MADEEstimator,
+    MAFEstimator,
+    NSFEstimator,
+    RealNVPEstimator,
+)
 from densekit.densities import Flow, Normal
 from densekit.errors import DivergenceError, InterruptedFitWarning
 from densekit.testing import tools
@@ -64,6 +70,20 @@ def test_a_linear_schedule_ends_at_zero_and_a_plateau_keeps_the_rate_while_it_le
     falls = np.diff(rates["linear"])
     np.testing.assert_allclose(falls, -2e-3 / 8)
     assert 0 < rates["linear"][-1] < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("schedule", "is_image", "falls"),
+    [
+        *(("auto", True, True), ("auto", False, False), ("plateau", True, False)),
+        *(("linear", True, True), ("linear", False, True)),
+    ],
+)
+def test_auto_is_a_straight_line_for_images_alone(schedule, is_image, falls):
+    x = np.arange(40 * 16).reshape(40, 4, 4) % 5 if is_image else X
+    est = RealNVPEstimator(schedule=schedule, max_epochs=3, noise=0, n_layers=2, random_state=0)
+    rates = est.fit(x).history_.learning_rate
+    assert (rates[-1] < rates[0]) == falls
 
 
 def test_divergence_names_the_epoch_and_leaves_nothing():

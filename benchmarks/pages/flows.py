@@ -226,7 +226,7 @@ def paper_page(result: dict[str, Any]) -> str:
         (
             f"Measured by `python -m benchmarks paper --epochs {result['epochs']} --rows "
             f"{result['n_rows']} --threads {result['threads']}`: mean test nats of default recipes "
-            "with the given layers, beside those that the papers of the models give.\n"
+            "but for the given options, beside those that the papers of the models give.\n"
         ),
         "| model | options | published | test nats | seconds |",
         "| --- | --- | --- | --- | --- |",

@@ -16,7 +16,7 @@ MIN_ROWS_TO_SPLIT = 10
 # Products of thin matrices, and sums over less than four vectors of 16 numbers, round differently:
 # batches are filled up to a multiple of this, so that a row's score is its own.
 MIN_BATCH = 64
-MAX_VALUES_TO_FILL = 256  # larger rows, which are images, go through convolutions, row by row
+MAX_VALUES_TO_FILL = 256  # larger rows are images, whose pixels fill a batch
 
 
 @dataclass

@@ -112,11 +112,14 @@ class ImageEstimator(DensityEstimator, ABC):
             return self.learning_rate
         return IMAGE_LEARNING_RATE if isinstance(self._form_, Images) else LEARNING_RATE
 
+    def _schedule(self) -> str:
+        is_linear = self.schedule == "auto" and isinstance(self._form_, Images)
+        return "linear" if is_linear else super()._schedule()
+
     def _trainer(self, noise: float) -> Trainer:
         trainer = super()._trainer(noise)
         if isinstance(self._form_, Images):
             trainer.average_decay = IMAGE_AVERAGE_DECAY
-            trainer.is_annealed = self.schedule != "plateau"
             if self.batch_size == "auto":
                 n_images = PIXELS_OF_A_STEP // math.prod(self._form_.shape[:2])
                 trainer.batch_size = min(MAX_BATCH_SIZE, max(MIN_BATCH_SIZE, n_images))

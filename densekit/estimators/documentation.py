@@ -25,9 +25,9 @@ learning_rate : float, default=2e-3
     Adam's, at the start; halved whenever a third of the patience passes without progress, once
     there is no noise.
 schedule : {"auto", "plateau", "linear"}, default="auto"
-    With "linear" the learning rate also falls in a straight line, to zero after `max_epochs`, which
-    is to be chosen for it: long fits to many rows end several hundredths of a nat higher. "auto"
-    is "linear" for images and "plateau" for tables.
+    With "linear" the learning rate also rises over the first steps, and then falls in a straight
+    line to zero after `max_epochs`, which is to be chosen for it. "auto" is "linear" for images and
+    "plateau" for tables.
 validation_fraction : float, default=0.1
     Share of the rows held out to stop early; 0 trains on all and monitors those. Fewer than ten
     rows are never split.

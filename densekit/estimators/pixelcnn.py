@@ -68,8 +68,8 @@ class PixelCNNEstimator(ImageEstimator):
     contrast : float or "auto", default="auto"
         With labels as the `y` of `fit`, the weight of telling classes apart beside likelihood, in
         the second half of training (McCallum 2006), on images moved by up to a fourteenth of
-        their sides: set 0 where a class is a place. Classes that are taken for one another more
-        often are told apart more often. A class is worth a few nats of hundreds, and
+        their sides: set 0 where a class is a place. Classes that seem likelier to images
+        of another are told apart from it more often. A class is worth a few nats of hundreds, and
         likelihood alone learns much about strokes before they depend on the class. "auto" is 10
         from 10,000 images on, and 0 below, where likelihood alone generalises better (Ng and
         Jordan 2001).

@@ -249,12 +249,15 @@ class TrainedDensity(StoredDensity, BaseEstimator):
     def _learning_rate(self) -> float:
         return float(self.learning_rate)
 
+    def _schedule(self) -> str:
+        return "plateau" if self.schedule == "auto" else self.schedule
+
     def _trainer(self, noise: float) -> Trainer:
         return Trainer(
             max_epochs=self._max_epochs(),
             batch_size=self.batch_size,
             learning_rate=self._learning_rate(),
-            is_annealed=self.schedule == "linear",
+            schedule=self._schedule(),
             n_iter_no_change=self.n_iter_no_change,
             tol=self.tol,
             noise=noise,

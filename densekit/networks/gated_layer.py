@@ -51,7 +51,7 @@ class GatedLayer(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Map both stacks, each (batch, height, width, channels), at places with features."""
         reach, width = self.reach, horizontal.shape[2]
-        for_above, for_left = matrix(self.of_places).chunk(2)
+        for_above, for_left = self.weights_of_places()
         padded = F.pad(vertical, (0, 0, reach, reach, reach, 0))
         above = _convolved(padded, self.vertical, self.vertical.bias)
         above = _plus_product(above, places, for_above)
@@ -64,7 +64,12 @@ class GatedLayer(nn.Module):
 
     def biases(self, places: Tensor) -> tuple[Tensor, Tensor]:
         """What places (..., n_features) add to both stacks, (..., 2 * n_channels) each."""
-        above, left = F.linear(places, matrix(self.of_places)).chunk(2, -1)
+        for_above, for_left = self.weights_of_places()
+        return F.linear(places, for_above), F.linear(places, for_left)
+
+    def weights_of_places(self) -> tuple[Tensor, Tensor]:
+        """Of both stacks, (2 * n_channels, n_features) each."""
+        above, left = matrix(self.of_places).chunk(2)
         return above, left
 
 
@@ -124,10 +129,11 @@ class RowCache:
 
 def gate(x: Tensor) -> Tensor:
     """tanh of the first half of the channels, which come last, times sigmoid of the other (van den
-    Oord 2016b, eq. 1)."""
-    wide = x.float() if x.dtype == torch.bfloat16 else x  # kernels know no half precision
-    if kernels.is_usable(wide):
-        return kernels.gate(wide).to(x.dtype)
+    Oord 2016b, eq. 2)."""
+    if x.device.type == "cpu" and x.dtype in (torch.bfloat16, torch.float32):
+        wide = x.float()  # kernels know no half precision
+        if kernels.is_usable(wide):
+            return kernels.gate(wide).to(x.dtype)
     above, below = x.chunk(2, -1)
     return above.tanh() * below.sigmoid()
 

@@ -7,7 +7,7 @@ from typing import cast
 
 import torch
 from torch import Tensor
-from torch.nn import functional
+from torch.nn import functional as F
 
 from densekit.data.rows import Rows, concatenated
 from densekit.densities.base import Density
@@ -32,7 +32,7 @@ class Contrast:
     p(x' | y) - log p(x' | y'))``, where the doubt is the probability that is left to y'. So images
     in doubt come twice more: under y, and under y' with a negative weight.
 
-    Half of the other classes are drawn evenly, half by how often images of y were taken for them of
+    Half of the other classes are drawn evenly, half by how likely they seemed to images of y of
     late: few pairs of classes hold most of the doubt.
 
     Parameters
@@ -73,11 +73,11 @@ class Contrast:
         classes = cast("Tensor", batch.context)
         own = classes.argmax(1).to(generator.device)
         other, log_chance = self._draw_others(own, generator)
-        others = functional.one_hot(other, classes.shape[1]).to(classes)
+        others = F.one_hot(other, classes.shape[1]).to(classes)
         x = _moved(batch.x, generator)
         with torch.no_grad():
             lead = density.log_prob(x, classes) - density.log_prob(x, others)
-        self._learn(own, other, torch.sigmoid(-lead))
+        self._learn(own, other, torch.sigmoid(-lead).to(own.device))
         doubt = torch.sigmoid(-log_chance.to(lead) - lead)
         is_in_doubt = doubt > LEAST_DOUBT
         pull = (self.strength * doubt * batch.weight)[is_in_doubt]
@@ -91,17 +91,20 @@ class Contrast:
     def _draw_others(self, own: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw a class that is not the row's own; give it and the logarithm of its probability."""
         even = 1 - torch.eye(len(self.confusion), dtype=torch.float64, device=own.device)
+        # Classes far apart would end in a sum of zero.
+        seemed = self.confusion + even * torch.finfo(torch.float64).tiny
         chances = EVEN_SHARE * even / even.sum(1, keepdim=True)
-        chances += (1 - EVEN_SHARE) * self.confusion / self.confusion.sum(1, keepdim=True)
+        chances += (1 - EVEN_SHARE) * seemed / seemed.sum(1, keepdim=True)
         other = torch.multinomial(chances[own], 1, generator=generator)[:, 0]
         return other, chances[own, other].log()
 
     def _learn(self, own: Tensor, other: Tensor, likely: Tensor) -> None:
-        """Take a moving average of how likely other classes seemed to rows."""
+        """Take a moving average of how likely other classes seemed to rows, where that is known."""
         n_classes = len(self.confusion)
-        pair, size = own * n_classes + other, n_classes**2
+        is_known = ~likely.isnan()
+        pair, size = (own * n_classes + other)[is_known], n_classes**2
         counts = pair.bincount(minlength=size)
-        means = pair.bincount(likely.to(self.confusion), size) / counts.clamp(1)
+        means = pair.bincount(likely[is_known].double(), size) / counts.clamp(1)
         kept = (1 - FORGETTING) ** counts.reshape(n_classes, -1)
         self.confusion = kept * self.confusion + (1 - kept) * means.reshape(n_classes, -1)
 

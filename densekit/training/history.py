@@ -15,6 +15,7 @@ class History:
         Mean log-likelihood of each epoch in the units of X; validation only where rows were held
         out.
     learning_rate : list of float
+        Of each epoch's last step.
     seconds : list of float
         Since the fit's start.
     best_epoch : int

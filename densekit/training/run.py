@@ -156,7 +156,7 @@ class Run:
         n_steps = self.options.max_epochs * len(batches)
         for i, index in enumerate(batches):
             n_done = self.history.n_epochs * len(batches) + i
-            if self.options.is_annealed:
+            if self.options.schedule == "linear":
                 self._learner.learning_rate = self._rate * _annealed(n_done, n_steps)
             total += self._step(index, n_done / n_steps) * len(index)
         return total / len(self.train)

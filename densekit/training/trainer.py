@@ -42,9 +42,9 @@ class Trainer:
         epoch that is best on validation rows decides how much of it was right.
     average_decay : float
         Per step, of the averaged weights, which are scored and kept.
-    is_annealed : bool
-        Whether the learning rate rises over the first steps, and then falls in a straight line, to
-        zero after `max_epochs`.
+    schedule : {"plateau", "linear"}
+        With "linear" the learning rate also rises over the first steps, and then falls in a
+        straight line, to zero after `max_epochs`.
     contrast : float
         Weight of telling classes apart beside likelihood, in the last part of training; above
         zero for a density whose context is one of several classes, one-hot.
@@ -68,7 +68,7 @@ class Trainer:
     tol: float
     noise: float = 0.0
     average_decay: float = 0.99
-    is_annealed: bool = False
+    schedule: str = "plateau"
     contrast: float = 0.0
     checkpoint_seconds: float = SECONDS_BETWEEN_CHECKPOINTS
     verbose: int = 0
