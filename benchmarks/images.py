@@ -102,7 +102,7 @@ def _binarized(epochs: int | None) -> Task:
         )
         return {"test nats": -scores.mean(), "error": scores.std() / len(scores) ** 0.5}
 
-    return PixelCNNEstimator(**_options(epochs, 4)), train, None, found
+    return PixelCNNEstimator(**_options(epochs, 10)), train, None, found
 
 
 def _classes(epochs: int | None) -> Task:
@@ -120,7 +120,7 @@ def _classes(epochs: int | None) -> Task:
             "bits per dimension": bits,
         }
 
-    return PixelCNNEstimator(conditional=True, **_options(epochs, 12)), X, y, found
+    return PixelCNNEstimator(conditional=True, **_options(epochs, 22)), X, y, found
 
 
 def _glow(epochs: int | None) -> Task:

@@ -14,7 +14,7 @@ import torch
 from densekit import MAFEstimator, NSFEstimator, RealNVPEstimator
 
 _AFFINE = {"n_layers": 10, "hidden_sizes": (128, 128)}
-_SPLINES = {"hidden_sizes": (256, 256), "schedule": "linear"}
+_SPLINES = {"hidden_sizes": (128, 128), "n_bins": 32, "schedule": "linear"}
 # Test nats of the papers (Papamakarios 2017, table 1; Durkan 2019, table 1), and the estimator.
 MODELS: dict[str, tuple[float, Any, dict[str, Any]]] = {
     "realnvp": (0.17, RealNVPEstimator, _AFFINE),

@@ -153,6 +153,11 @@ def quality_page(result: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _shown(value: Any) -> str:
+    """An option as Python writes it; JSON knows no tuples."""
+    return str(tuple(value)) if isinstance(value, list) else str(value)
+
+
 def _beside_best_rivals(cells: list[dict[str, Any]]) -> list[str]:
     """The default spline flow beside the best of the others on each table, and how often it leads.
 
@@ -232,7 +237,7 @@ def paper_page(result: dict[str, Any]) -> str:
         "| --- | --- | --- | --- | --- |",
     ]
     for cell in result["cells"]:
-        options = ", ".join(f"{key}={value}" for key, value in cell["options"].items())
+        options = ", ".join(f"{key}={_shown(value)}" for key, value in cell["options"].items())
         nats = f"{cell['nats']:.3f} +- {cell['error']:.3f}"
         row = [cell["model"], options, f"{cell['published']:.2f}", nats, f"{cell['seconds']:.0f}"]
         lines.append("| " + " | ".join(row) + " |")
