@@ -20,7 +20,7 @@ from densekit.plots import ImageGrid
 
 Array = NDArray[Any]
 Result = dict[str, Any]
-N_SAMPLES = 1000  # generated images that the independent classifier reads
+N_SAMPLES = 10_000  # generated images that the independent classifier reads
 N_TRANSLATED = 500
 N_PAIRS = 1000  # test images whose small image is compared with another's
 # Most pixels of MNIST are black: noise that is learned spares a flow the edges of a uniform one.
