@@ -54,7 +54,8 @@ class Contrast:
             raise ContextError("contrast: expected one-hot classes as context, got none")
         self.strength = strength
         n_classes = context.shape[1]
-        self.confusion = 1 - torch.eye(n_classes, dtype=torch.float64, device=device)
+        self._others = 1 - torch.eye(n_classes, dtype=torch.float64, device=device)
+        self.confusion = self._others.clone()
 
     def widen(
         self, density: Density, batch: Rows, generator: torch.Generator
@@ -90,10 +91,9 @@ class Contrast:
 
     def _draw_others(self, own: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw a class that is not the row's own; give it and the logarithm of its probability."""
-        even = 1 - torch.eye(len(self.confusion), dtype=torch.float64, device=own.device)
         # Classes far apart would end in a sum of zero.
-        seemed = self.confusion + even * torch.finfo(torch.float64).tiny
-        chances = EVEN_SHARE * even / even.sum(1, keepdim=True)
+        seemed = self.confusion + self._others * torch.finfo(torch.float64).tiny
+        chances = EVEN_SHARE * self._others / (len(self._others) - 1)
         chances += (1 - EVEN_SHARE) * seemed / seemed.sum(1, keepdim=True)
         other = torch.multinomial(chances[own], 1, generator=generator)[:, 0]
         return other, chances[own, other].log()
