@@ -109,6 +109,15 @@ def test_the_gate_and_its_gradient_are_those_of_torch_at_extremes_too():
     assert kernels.gate(torch.tensor([[torch.nan, 0.0], [0.0, torch.nan]])).isnan().all()
 
 
+def test_a_shut_gate_makes_no_numbers_below_the_normal_range():
+    ends = torch.tensor([-torch.inf, -1e4, -100.0, -85.0, -1.0, 0.0, 1.0, 85.0, 1e4])
+    x = torch.cartesian_prod(ends, ends).requires_grad_()
+    z = kernels.gate(x)
+    (of_x,) = torch.autograd.grad(z.sum(), x)
+    for found in (z, of_x):
+        assert ((found == 0) | (found.abs() >= torch.finfo(torch.float32).tiny)).all()
+
+
 def test_a_gate_of_half_precision_keeps_its_dtype_and_rounds_once():
     x = torch.randn(4, 5, 6).bfloat16()
     exact = gate(x.double())
