@@ -141,6 +141,7 @@ def test_contrast_without_classes_is_refused():
 
 def test_images_are_told_apart_where_they_stand_and_near_it(monkeypatch):
     monkeypatch.setattr(contrast, "LEAST_DOUBT", 0.0)
+    monkeypatch.setattr(contrast, "LEANING_SHARE", 0.0)
     model = noisy(PixelCNN((2, 14, 14), likelihood=Bernoulli(), n_levels=2, context_shape=(2,)))
     x = torch.zeros(60, 2, 14, 14).double()
     x[:, 0, 6, 6] = x[:, 1, 7, 7] = 1
@@ -154,6 +155,22 @@ def test_images_are_told_apart_where_they_stand_and_near_it(monkeypatch):
     expected[:, :3, 10:] = 0
     assert torch.equal(moved[:, 1, 1:, 1:], expected)
     assert {int(image[0, :3, 11:].sum()) for image in moved} == {0, 1, 2, 4}
+
+
+def test_images_are_told_apart_upright_and_leaning(monkeypatch):
+    monkeypatch.setattr(contrast, "MOVED_SHARE", 0.0)
+    x = torch.zeros(200, 1, 11, 20)
+    x[..., 9] = torch.arange(1.0, 12.0)  # a line from top to bottom, of another level in each row
+    x[..., 19] = 12.0
+    leaning = contrast._moved(x, torch.Generator().manual_seed(0))[:, 0]
+    column = (leaning * (leaning < 12)).argmax(2)
+    line = leaning.gather(2, column[..., None])[..., 0]
+    assert torch.equal(line, torch.arange(1.0, 12.0).expand(200, 11))
+    slant = 9 - column
+    assert torch.equal(slant, -slant.flip(1))  # about the middle
+    assert ((slant.diff(dim=1) >= 0).all(1) | (slant.diff(dim=1) <= 0).all(1)).all()
+    assert set(slant[:, 0].tolist()) == {-2, -1, 0, 1, 2}  # a tenth of the width
+    assert (leaning[:, 0, 18:] == 12).all(1).any()  # an edge, drawn out
 
 
 def test_a_step_reports_the_likelihood_of_its_batch_alone():

@@ -66,13 +66,13 @@ class PixelCNNEstimator(ImageEstimator):
         pixels further up, to the left and to the right than that before it, times its dilation; the
         first sees 3.
     contrast : float or "auto", default="auto"
-        With labels as the `y` of `fit`, the weight of telling classes apart beside likelihood, in
-        the second half of training (McCallum 2006), on images moved by up to a fourteenth of
-        their sides: set 0 where a class is a place. Classes that seem likelier to images
-        of another are told apart from it more often. A class is worth a few nats of hundreds, and
-        likelihood alone learns much about strokes before they depend on the class. "auto" is 10
-        from 10,000 images on, and 0 below, where likelihood alone generalises better (Ng and
-        Jordan 2001).
+        With labels as the `y` of `fit`, the weight of telling classes apart beside likelihood,
+        after the first quarter of training (McCallum 2006), on images moved by up to a fourteenth
+        of their sides and slanted: set 0 where a class is a place or a slant. Classes that seem
+        likelier to images of another are told apart from it more often. A class is worth a few nats
+        of hundreds, and likelihood alone learns much about strokes before they depend on the class.
+        "auto" is 10 from 10,000 images on, and 0 below, where likelihood alone generalises better
+        (Ng and Jordan 2001).
     {image_parameters}
     {shared_parameters}
 

@@ -15,9 +15,11 @@ from densekit.errors import ContextError
 
 # How likely a row's wrong class must be; rows below are spared two passes with gradients.
 LEAST_DOUBT = 0.02
-# Images are told apart where they stand and up to this share of their sides away: a class does not
-# depend on the place, and training images are told apart long before new ones are.
+# Images are told apart where they stand and up to this share of their sides away, and leaning up to
+# that share of their width at their upper and lower edges: a class does not depend on the place nor
+# on the slant, and training images are told apart long before new ones are.
 MOVED_SHARE = 1 / 14
+LEANING_SHARE = 1 / 10
 EVEN_SHARE = 0.5  # of other classes that are drawn evenly, and not by how likely they seemed
 FORGETTING = 0.01  # of how likely a class seemed, whenever it is drawn
 
@@ -26,11 +28,11 @@ class Contrast:
     """Makes batches whose likelihood has the gradient of an objective that tells classes apart.
 
     The objective is ``log p(x | y) + strength * log p(y | x')`` (multi-conditional learning,
-    McCallum 2006) with all K classes as likely. Here ``x'`` is the image moved by a few pixels at
-    random, and one other class y', drawn with probability q, stands for all K - 1: ``log p(y |
-    x')`` becomes ``-log(1 + p(x' | y') / (q p(x' | y)))``. Its gradient is that of ``doubt * (log
-    p(x' | y) - log p(x' | y'))``, where the doubt is the probability that is left to y'. So images
-    in doubt come twice more: under y, and under y' with a negative weight.
+    McCallum 2006) with all K classes as likely. Here ``x'`` is the image moved and slanted by a few
+    pixels at random, and one other class y', drawn with probability q, stands for all K - 1:
+    ``log p(y | x')`` becomes ``-log(1 + p(x' | y') / (q p(x' | y)))``. Its gradient is that of
+    ``doubt * (log p(x' | y) - log p(x' | y'))``, where the doubt is the probability that is left to
+    y'. So images in doubt come twice more: under y, and under y' with a negative weight.
 
     Half of the other classes are drawn evenly, half by how likely they seemed to images of y of
     late: few pairs of classes hold most of the doubt.
@@ -110,13 +112,20 @@ class Contrast:
 
 
 def _moved(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Images moved by whole pixels, each another way, their edges drawn out."""
+    """Images moved and slanted by whole pixels, each another way, their edges drawn out."""
     device = generator.device
-    rows = torch.arange(len(x), device=x.device)[:, None, None]
-    places = []
-    for n_pixels in x.shape[2:]:
+    height, width = x.shape[2:]
+    offsets = []
+    for n_pixels in (height, width):
         most = int(n_pixels * MOVED_SHARE)
-        by = torch.randint(-most, most + 1, (len(x), 1), generator=generator, device=device)
-        place = torch.arange(n_pixels, device=x.device) + by.to(x.device)
-        places.append(place.clamp(0, n_pixels - 1))
-    return x.movedim(1, 3)[rows, places[0][:, :, None], places[1][:, None, :]].movedim(3, 1)
+        offsets.append(
+            torch.randint(-most, most + 1, (len(x), 1), generator=generator, device=device)
+        )
+    lean = 2 * torch.rand(len(x), 1, generator=generator, device=device) - 1
+    slant = (lean * torch.linspace(-1, 1, height, device=device) * LEANING_SHARE * width).round()
+    row = torch.arange(height, device=device) + offsets[0]
+    column = torch.arange(width, device=device) + (offsets[1] + slant.long())[:, :, None]
+    row, column = row.clamp(0, height - 1), column.clamp(0, width - 1)
+    image = torch.arange(len(x), device=device)[:, None, None]
+    index = (place.to(x.device) for place in (image, row[:, :, None], column))
+    return x.movedim(1, 3)[tuple(index)].movedim(3, 1)

@@ -26,7 +26,7 @@ ROLLBACK_FACTOR = 0.3  # of the learning rate, at each rollback
 PLATEAU_FACTOR = 0.5  # of noise or learning rate, after a third of the patience without progress
 # Adam's first steps move all weights by the learning rate, and together they move a deep flow far.
 WARM_UP_STEPS = 100
-CONTRAST_FROM = 0.5  # of all steps; classes that are hardly known yet only disturb
+CONTRAST_FROM = 0.25  # of all steps; classes that are hardly known yet only disturb
 LEAST_NOISE = 0.01  # what is less becomes none
 
 
