@@ -100,6 +100,27 @@ def test_cached_samples_are_those_of_full_passes(likelihood, dilation, channels,
     assert 0.1 < found.mean() < 0.9
 
 
+@pytest.mark.parametrize("temperature", [0.0, 0.5, 1.0, 2.0])
+@pytest.mark.parametrize("likelihood", [Bernoulli(), Categorical(4), LogisticMixture(4, 2)])
+def test_temperature_is_a_power_of_the_masses(likelihood, temperature):
+    n_levels = 2 if isinstance(likelihood, Bernoulli) else 4
+    density = noisy(PixelCNN((1, 1, 1), likelihood=likelihood, n_levels=n_levels))
+    levels = torch.arange(n_levels).double().view(-1, 1, 1, 1)
+    with torch.no_grad():
+        log_mass = density.log_prob(levels)
+    generator = torch.Generator().manual_seed(0)
+    drawn = density.complete(
+        torch.zeros(4000, 1, 1, 1).double(),
+        torch.zeros(4000, 1, 1, 1, dtype=torch.bool),
+        generator=generator,
+        temperature=temperature,
+    )
+    shares = drawn.flatten().long().bincount(minlength=n_levels) / 4000
+    expected = (log_mass / max(temperature, 1e-9)).softmax(0)
+    torch.testing.assert_close(shares.double(), expected, atol=0.03, rtol=0)
+    assert temperature == 0 or expected.max() < 0.95  # some doubt, or nothing is tested
+
+
 @given(
     n_levels=st.integers(2, 300),
     n_components=st.integers(1, 5),
@@ -347,8 +368,16 @@ def test_odd_sides_are_refused_with_a_way_out(estimator):
         flow(estimator).fit(X[:, :7])
     with pytest.raises(ShapeError, match="fewer n_scales"):
         flow(estimator, n_scales=3).fit(X)
+
+
+@pytest.mark.parametrize("make", [pixelcnn, lambda: flow(GlowEstimator)])
+def test_temperatures_below_zero_are_refused(make):
+    model = make().fit(X[:40])
     with pytest.raises(ValueError, match="temperature=-1"):
-        flow(estimator).fit(X[:40]).sample(temperature=-1)
+        model.sample(temperature=-1)
+    found = model.sample(3, random_state=0, temperature=0.5)
+    assert found.shape == (3, 8, 8)
+    assert np.array_equal(found, model.sample(3, random_state=0, temperature=0.5))
 
 
 def test_pictures_of_images():

@@ -89,6 +89,7 @@ class PixelCNN(Density):
         context: Tensor | None = None,
         *,
         generator: torch.Generator | None = None,
+        temperature: float = 1.0,
         on_row: Callable[[], object] = lambda: None,
     ) -> Tensor:
         """Keep the known numbers and draw the others, each given all numbers before it.
@@ -99,6 +100,9 @@ class PixelCNN(Density):
         is_known : bool Tensor of the same shape
         context : Tensor, optional
         generator : torch.Generator, optional
+        temperature : float, default=1.0
+            Masses of each number's levels are taken to the power ``1 / temperature``; at 0 the
+            likeliest level is taken.
         on_row : callable, optional
             Called after each row of pixels.
         """
@@ -108,13 +112,25 @@ class PixelCNN(Density):
         step_size = 2 / (self.n_levels - 1)
 
         def step(channel: int, row: int, column: int, params: Tensor) -> Tensor:
-            drawn = self.likelihood.sample(params, generator)
+            drawn = self._draw_level(params, temperature, generator)
             place = (slice(None), channel, row, column)
             levels[place] = torch.where(is_known[place], x[place], drawn)
             return levels[place] * step_size - 1
 
         self.network.solve(step, torch.zeros_like(x), self._flat(context, x), on_row=on_row)
         return levels
+
+    def _draw_level(
+        self, params: Tensor, temperature: float, generator: torch.Generator | None
+    ) -> Tensor:
+        if temperature == 1.0:
+            return self.likelihood.sample(params, generator)
+        levels = torch.arange(self.n_levels, dtype=params.dtype, device=params.device)
+        each = params[..., None, :].expand(*params.shape[:-1], self.n_levels, -1)
+        log_mass = self.likelihood.log_prob(levels.expand(each.shape[:-1]), each)
+        if temperature == 0.0:
+            return log_mass.argmax(-1).to(params.dtype)
+        return Categorical(self.n_levels).sample(log_mass / temperature, generator)
 
     def _scaled(self, x: Tensor) -> Tensor:
         """Levels as numbers from -1 to 1."""

@@ -23,7 +23,7 @@ from densekit.densities.normal import Normal
 from densekit.errors import ContextError, ShapeError
 from densekit.estimators.base_flow import StackedFlowEstimator
 from densekit.estimators.base_image import ImageEstimator
-from densekit.estimators.parameters import either, integer, number, one_of, parameter
+from densekit.estimators.parameters import either, integer, one_of, parameter
 from densekit.estimators.preprocessing import take_apart
 from densekit.transforms import Bounded, Chain, ConvCoupling, Factor, Transform
 
@@ -64,49 +64,18 @@ class ImageFlowEstimator(ImageEstimator, StackedFlowEstimator):
         `options` are those of `ConvCoupling`.
         """
 
-    def sample(
+    def _draw_at(
         self,
-        n_samples: int = 1,
-        random_state: Any = None,
-        *,
-        y: Any = None,
-        temperature: float = 1.0,
-    ) -> Any:
-        """Draw new rows, or new images.
-
-        Parameters
-        ----------
-        n_samples : int, default=1
-        random_state : int, RandomState or None, default=None
-            None draws others at every call.
-        y : label or array-like, optional
-            With ``conditional=True`` the condition: one for all, or one for each; with
-            ``n_samples=1`` there are as many samples as conditions. Without it, labels are drawn
-            by their frequency in the training data.
-        temperature : float, default=1.0
-            Factor of the latents. Below one samples come from where the density is high: images
-            look better, and are less diverse (Kingma 2018, section 6).
-
-        Returns
-        -------
-        array or data frame
-            In the container and the units of the X that was fitted.
-        """
-        is_number = number(0.0, including_low=True)(temperature) is None
-        if not is_number:
-            raise ValueError(
-                f"{type(self).__name__}.sample got temperature={temperature!r}, expected a number "
-                "from 0."
-            )
+        temperature: float,
+        n_samples: int,
+        context: Tensor | None,
+        generator: torch.Generator,
+    ) -> Tensor:
         if temperature == 1.0:
-            return self._sample(n_samples, random_state, y, self._draw)
-
-        def draw(n: int, context: Tensor | None, generator: torch.Generator) -> Tensor:
-            core = self._flow
-            z = core.base.sample(n, context, generator=generator) * temperature
-            return self._levels_of(core.transform.inverse(z, context)[0])
-
-        return self._sample(n_samples, random_state, y, draw)
+            return self._draw(n_samples, context, generator)
+        core = self._flow
+        z = core.base.sample(n_samples, context, generator=generator) * temperature
+        return self._levels_of(core.transform.inverse(z, context)[0])
 
     def translate(self, X: Any, source: Any, target: Any) -> NDArray[np.float64]:
         """Turn images of one class into images of another: latents under one label, images under

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
@@ -167,13 +168,20 @@ class PixelCNNEstimator(ImageEstimator):
         terms = self._evaluate(self.density_.log_prob_terms, rows, context)
         return terms.view(len(rows), *self.density_.event_shape).sum(1).numpy()
 
-    def _draw(self, n_samples: int, context: Tensor | None, generator: torch.Generator) -> Tensor:
+    def _draw_at(
+        self,
+        temperature: float,
+        n_samples: int,
+        context: Tensor | None,
+        generator: torch.Generator,
+    ) -> Tensor:
         core = self._core
         x = core.anchor.new_zeros(n_samples, *core.event_shape)
         is_known = torch.zeros_like(x, dtype=torch.bool)
         bar = tqdm(total=x.shape[2], desc=f"{type(self).__name__}.sample", disable=not self.verbose)
+        draw = partial(core.complete, generator=generator, temperature=temperature)
         with bar:
-            return core.complete(x, is_known, context, generator=generator, on_row=bar.update)
+            return draw(x, is_known, context, on_row=bar.update)
 
     @property
     def _core(self) -> PixelCNN:
