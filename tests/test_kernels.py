@@ -119,10 +119,33 @@ def test_a_shut_gate_makes_no_numbers_below_the_normal_range():
 
 
 def test_a_gate_of_half_precision_keeps_its_dtype_and_rounds_once():
-    x = torch.randn(4, 5, 6).bfloat16()
-    exact = gate(x.double())
-    assert gate(x).dtype == torch.bfloat16
-    torch.testing.assert_close(gate(x), exact.bfloat16(), atol=0, rtol=2**-8)
+    x = (3 * torch.randn(40, 5, 6)).bfloat16().requires_grad_()
+    weight = torch.randn(40, 5, 3).bfloat16()
+    wide = x.detach().double().requires_grad_()
+    fast, exact = gate(x), gate(wide)
+    assert isinstance(fast.grad_fn, type(kernels.gate(x).grad_fn))
+    of_x, of_wide = (
+        torch.autograd.grad((z * weight).sum(), y)[0] for z, y in ((fast, x), (exact, wide))
+    )
+    for found, expected in ((fast, exact), (of_x, of_wide)):
+        assert found.dtype == torch.bfloat16
+        torch.testing.assert_close(found, expected.bfloat16(), atol=1e-6, rtol=2**-7)
+    few = torch.tensor([[torch.nan, 0.0], [0.0, torch.nan]]).bfloat16()
+    assert gate(few).isnan().all()
+
+
+@given(number=st.floats(width=32))
+def test_numbers_are_narrowed_to_the_nearest_of_bfloat16(number):
+    given_, found = np.array([number], np.float32), np.zeros(1, np.int16)
+    _narrow(given_, found)
+    found = torch.from_numpy(found).view(torch.bfloat16)
+    expected = torch.from_numpy(given_).bfloat16()
+    torch.testing.assert_close(found, expected, atol=0, rtol=0, equal_nan=True)
+
+
+@compiled.compiled
+def _narrow(x, y):
+    y[0] = numbers.narrowed(x[0], y)
 
 
 def test_second_derivatives_take_the_plain_path():

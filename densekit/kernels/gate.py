@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from densekit.kernels.compiled import compiled
 from densekit.kernels.elementwise import Array
-from densekit.kernels.numbers import sigmoid
+from densekit.kernels.numbers import narrowed, sigmoid, widened
 
+_ONE = np.float32(1.0)
 # Beyond, nothing changes by more than 1e-17. Gates that are shut tighter would make numbers below
 # the normal range, which take some processors far longer.
-_SHUT = 40.0
+_SHUT = np.float32(40.0)
 
 
 def gate(x: Tensor) -> Tensor:
     """tanh of the first half of the last axis times sigmoid of the other, in one pass over memory.
 
-    In float32, which ``x`` is, a tanh of torch's costs far more than a sigmoid.
+    ``x`` is of float32 or bfloat16, and is computed with in float32. In both, a tanh of torch's
+    costs far more than a sigmoid.
     """
     result: Tensor = _Gate.apply(x)
     return result
@@ -45,38 +48,38 @@ class _Gate(torch.autograd.Function):
 
 
 def _rows(x: Tensor) -> Array:
-    rows: Array = x.detach().view(-1, x.shape[-1]).numpy()
+    x = x.detach().view(-1, x.shape[-1])
+    rows: Array = (x.view(torch.int16) if x.dtype == torch.bfloat16 else x).numpy()
     return rows
 
 
 @compiled
 def _gate_rows(x: Array, z: Array) -> None:
-    one, shut, width = x.dtype.type(1), x.dtype.type(_SHUT), z.shape[1]
+    width = z.shape[1]
     for row in range(len(x)):
         for i in range(width):
-            share = sigmoid(_bounded(x[row, width + i], shut), one)
-            z[row, i] = _tanh(x[row, i], one, shut) * share
+            value, share = _tanh(widened(x[row, i])), _share(widened(x[row, width + i]))
+            z[row, i] = narrowed(value * share, z)
 
 
 @compiled
 def _differentiate_rows(x: Array, of_z: Array, of_x: Array) -> None:
-    one, shut, width = x.dtype.type(1), x.dtype.type(_SHUT), of_z.shape[1]
+    width = of_z.shape[1]
     for row in range(len(x)):
         for i in range(width):
-            value = _tanh(x[row, i], one, shut)
-            share = sigmoid(_bounded(x[row, width + i], shut), one)
-            of_value = of_z[row, i] * share
-            of_x[row, i] = of_value * (one - value * value)
-            of_x[row, width + i] = of_value * value * (one - share)
+            value, share = _tanh(widened(x[row, i])), _share(widened(x[row, width + i]))
+            of_value = widened(of_z[row, i]) * share
+            of_x[row, i] = narrowed(of_value * (_ONE - value * value), of_x)
+            of_x[row, width + i] = narrowed(of_value * value * (_ONE - share), of_x)
 
 
 @compiled
-def _bounded(x: Any, limit: Any) -> Any:
+def _share(x: Any) -> Any:
     # Comparisons this way round let a NaN pass.
-    return -limit if x < -limit else (limit if x > limit else x)
+    return sigmoid(-_SHUT if x < -_SHUT else (_SHUT if x > _SHUT else x), _ONE)
 
 
 @compiled
-def _tanh(x: Any, one: Any, shut: Any) -> Any:
-    share = sigmoid(_bounded(x + x, shut), one)
-    return share + share - one
+def _tanh(x: Any) -> Any:
+    share = _share(x + x)
+    return share + share - _ONE

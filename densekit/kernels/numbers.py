@@ -1,7 +1,8 @@
 """Exponential and logarithm that compilers can vectorise, accurate to the last digit or two.
 
 In float32 they are the polynomials of the Cephes library (Moshier 1989); in float64 they call the
-C library. NaN stays NaN.
+C library. NaN stays NaN. Numbers of bfloat16, which NumPy lacks, are the upper halves of float32's,
+and come as int16.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ _LOG = tuple(
     )
 )
 _BIAS, _MANTISSA_BITS = np.int32(127), np.int32(23)
+_HALF_BITS, _UNIT, _BELOW_MIDDLE = np.int32(16), np.int32(1), np.int32(0x7FFF)
 _ROOT_OF_HALF = np.int32(0x3F3504F3)  # the bits of sqrt(1/2) in float32
 
 
@@ -45,6 +47,16 @@ def log(x: Any) -> Any:
     raise NotImplementedError
 
 
+def widened(x: Any) -> Any:
+    """A number of bfloat16 in float32, and any other as it is, for compiled functions."""
+    raise NotImplementedError
+
+
+def narrowed(x: Any, like: Any) -> Any:
+    """A number for an array: in bfloat16 where that holds its bits, for compiled functions."""
+    raise NotImplementedError
+
+
 @overload(exp, strict=False)
 def _choose_exp(x: Any) -> Any:
     # Numba wants a Python function with this argument, hence the lambdas.
@@ -54,6 +66,17 @@ def _choose_exp(x: Any) -> Any:
 @overload(log, strict=False)
 def _choose_log(x: Any) -> Any:
     return (lambda x: _log32(x)) if x == types.float32 else (lambda x: math.log(x))  # noqa: PLW0108
+
+
+@overload(widened, strict=False)
+def _choose_widened(x: Any) -> Any:
+    return (lambda x: _widened16(x)) if x == types.int16 else (lambda x: x)  # noqa: PLW0108
+
+
+@overload(narrowed, strict=False)
+def _choose_narrowed(x: Any, like: Any) -> Any:
+    is_half = like.dtype == types.int16
+    return (lambda x, like: _narrowed16(x)) if is_half else (lambda x, like: x)
 
 
 @compiled
@@ -107,3 +130,15 @@ def _log32(x: Any) -> Any:
     tail = series * rest * rest * rest + np.float32(power) * _LOG_2_REST - _HALF * rest * rest
     # Infinity and NaN have bits too; their difference with themselves is NaN.
     return rest + tail + np.float32(power) * _LOG_2 + (x - x)
+
+
+@compiled
+def _widened16(bits: Any) -> Any:
+    return _float_of_bits(np.int32(bits) << _HALF_BITS)
+
+
+@compiled
+def _narrowed16(x: Any) -> Any:
+    # Rounds to the nearest, and in the middle to the even one; a NaN's bits are in the upper half.
+    bits = _bits_of_float(x)
+    return np.int16((bits + _BELOW_MIDDLE + ((bits >> _HALF_BITS) & _UNIT)) >> _HALF_BITS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -34,14 +34,15 @@ def plain() -> Iterator[None]:
         _is_plain.reset(token)
 
 
-def is_usable(*tensors: Tensor) -> bool:
-    """Whether kernels can take these tensors: real, and outside torch.func and forward-mode AD."""
+def is_usable(
+    *tensors: Tensor, dtypes: Collection[torch.dtype] = (torch.float32, torch.float64)
+) -> bool:
+    """Whether kernels for these dtypes can take these tensors: real, all of one dtype, and outside
+    torch.func and forward-mode AD."""
     return not (
         _is_plain.get()
         or torch._C._are_functorch_transforms_active()
         or torch.autograd.forward_ad._current_level >= 0
-        or any(
-            t.device.type != "cpu" or t.dtype not in (torch.float32, torch.float64) for t in tensors
-        )
+        or any(t.device.type != "cpu" or t.dtype not in dtypes for t in tensors)
         or len({t.dtype for t in tensors}) > 1
     )

@@ -130,10 +130,8 @@ class RowCache:
 def gate(x: Tensor) -> Tensor:
     """tanh of the first half of the channels, which come last, times sigmoid of the other (van den
     Oord 2016b, eq. 2)."""
-    if x.device.type == "cpu" and x.dtype in (torch.bfloat16, torch.float32):
-        wide = x.float()  # kernels know no half precision
-        if kernels.is_usable(wide):
-            return kernels.gate(wide).to(x.dtype)
+    if kernels.is_usable(x, dtypes=(torch.float32, torch.bfloat16)):
+        return kernels.gate(x)
     above, below = x.chunk(2, -1)
     return above.tanh() * below.sigmoid()
 
