@@ -1,5 +1,6 @@
 """The fast path beyond what the contract kit compares."""
 
+import contextlib
 import copy
 import platform
 import subprocess
@@ -25,6 +26,20 @@ from densekit.transforms import Autoregressive, Chain, Coupling
 SIDES = st.sampled_from([1, 2, 3, 17, 64, 130, 300])
 
 
+PROCESSORS = ["emeraldrapids", "znver3", "znver5"]  # as LLVM calls them
+
+
+@contextlib.contextmanager
+def on(processor):
+    """Choose libraries as on another processor, where torch has MKL."""
+    with (
+        mock.patch.object(products.binding, "get_host_cpu_name", return_value=processor),
+        mock.patch.object(products, "_has_own_blas", products._has_own_blas.__wrapped__),
+        mock.patch.object(products, "_has_wide_vectors", products._has_wide_vectors.__wrapped__),
+    ):
+        yield
+
+
 def shaken_flow():
     layers = [Autoregressive((3,), elementwise="spline"), Coupling((3,))]
     flow = Flow(Chain(layers), Normal((3,))).double()
@@ -32,9 +47,9 @@ def shaken_flow():
     return flow
 
 
-@pytest.mark.parametrize("has_wide_vectors", [True, False])
+@pytest.mark.parametrize("processor", PROCESSORS)
 @given(SIDES, SIDES, SIDES, st.booleans(), st.booleans(), st.sampled_from(["float32", "float64"]))
-def test_products_are_those_of_matrices(has_wide_vectors, n, m, k, turn_a, turn_b, dtype):
+def test_products_are_those_of_matrices(processor, n, m, k, turn_a, turn_b, dtype):
     dtype = getattr(torch, dtype)
     a, b = torch.randn(n, k, dtype=dtype), torch.randn(k, m, dtype=dtype)
     a, b = a.T.contiguous().T if turn_a else a, b.T.contiguous().T if turn_b else b
@@ -43,24 +58,25 @@ def test_products_are_those_of_matrices(has_wide_vectors, n, m, k, turn_a, turn_
     # Rounding goes by the terms of a sum, which may cancel.
     scale = a.double().abs() @ b.double().abs()
     into, onto = torch.empty(n, m, dtype=dtype), torch.ones(n, m, dtype=dtype)
-    with mock.patch.object(products, "_has_wide_vectors", return_value=has_wide_vectors):
+    with on(processor):
         triangle.run(
             [products.call_into(a, b, into), products.call_into(a, b, onto, is_added=True)]
         )
-    for result in (kernels.product(a, b), into):
+        alone = kernels.product(a, b)
+    for result in (alone, into):
         assert ((result - expected).abs() <= tolerance * scale).all()
     assert ((onto - 1 - expected).abs() <= tolerance * (1 + scale)).all()
 
 
-@pytest.mark.parametrize("has_wide_vectors", [True, False])
+@pytest.mark.parametrize("processor", PROCESSORS)
 @pytest.mark.parametrize("n_rows", [7, 512])
-def test_skipping_what_masks_hide_changes_no_product(has_wide_vectors, n_rows):
+def test_skipping_what_masks_hide_changes_no_product(processor, n_rows):
     mask = torch.arange(130)[:, None] >= torch.arange(128)
     weight, of_weight = torch.randn(130, 128) * mask, torch.zeros(130, 128)
     (x, of_x), (y, of_y) = (torch.randn(2, side, n_rows) for side in (128, 130))
     part = triangle.find_half(mask)
     assert part[0] > 0
-    with mock.patch.object(products, "_has_wide_vectors", return_value=has_wide_vectors):
+    with on(processor):
         plan = triangle.plan(weight, of_weight, part, (x, y), (of_x, of_y))
         triangle.run([*plan.forward, *plan.backward, *plan.of_weight])
     close = {"rtol": 1e-5, "atol": 1e-4}

@@ -254,11 +254,12 @@ class Tripled(ActNorm):
         return 3 * z, log_det + 3 * math.log(3)
 
 
-def test_steps_mix_layers_with_context_and_subclasses():
+@pytest.mark.parametrize("n_rows", [9, 1024])  # of which the last gets rows without weight
+def test_steps_mix_layers_with_context_and_subclasses(n_rows):
     layers = [Autoregressive((3,)), Coupling((3,), context_shape=(2, 2)), Tripled((3,))]
     flow = Flow(Chain(layers), Flipped((3,)))
     tools.shake(flow, 0)
-    x, context, weight = torch.randn(9, 3), torch.randn(9, 2, 2), torch.rand(9)
+    x, context, weight = torch.randn(n_rows, 3), torch.randn(n_rows, 2, 2), torch.rand(n_rows)
     expected = (flow.log_prob(x, context) * weight).mean()
     gradients = torch.autograd.grad(-expected, list(flow.parameters()))
     nats = flow.gradient_pass()(x, context, weight)

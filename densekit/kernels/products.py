@@ -24,12 +24,13 @@ Call = tuple[Callable[..., Any], Sequence[Tensor], Tensor]  # a function, its in
 def product(a: Tensor, b: Tensor, is_over_rows: bool = False) -> Tensor:
     """``a @ b`` of two matrices; `is_over_rows` says that it sums over a batch.
 
-    oneDNN uses all vector instructions of any processor; the BLAS in torch's wheels does not on
-    AMD's, where oneDNN takes half the time.
+    oneDNN uses all vector instructions of any processor. So does MKL, the BLAS in torch's wheels,
+    on Intel's, and saves oneDNN's copies; on AMD's oneDNN takes half the time.
     """
     n_rows, n_summed = a.shape
     is_long = n_summed > MAX_SHARED_SUM and not is_over_rows
-    if n_rows >= MIN_ONEDNN_ROWS and (is_long or _is_work(a, b)) and _is_for_onednn(a):
+    is_faster = _is_work(a, b) and not _has_own_blas()
+    if n_rows >= MIN_ONEDNN_ROWS and (is_long or is_faster) and _is_for_onednn(a):
         return _by_onednn(a, b)
     return torch.mm(a, b)
 
@@ -45,7 +46,8 @@ def call_into(a: Tensor, b: Tensor, out: Tensor, *, is_added: bool = False) -> C
     if is_added:
         return _add_by_blas, (a, b), out
     leaves_a_tile_half_empty = out.shape[1] < out.shape[0] and out.shape[1] % COLUMNS_OF_A_TILE
-    return (_turned_product if leaves_a_tile_half_empty else torch.mm), (a, b), out
+    is_turned = leaves_a_tile_half_empty and not _has_own_blas()
+    return (_turned_product if is_turned else torch.mm), (a, b), out
 
 
 def _is_work(a: Tensor, b: Tensor) -> bool:
@@ -76,6 +78,13 @@ def _add_by_blas(a: Tensor, b: Tensor, out: Tensor) -> None:
 
 def _turned_product(a: Tensor, b: Tensor, out: Tensor) -> None:
     out.copy_(torch.mm(b.T, a.T).T)
+
+
+@functools.cache
+def _has_own_blas() -> bool:
+    """Whether torch's BLAS is made for this processor: MKL on Intel's, as far as names tell."""
+    is_amd = re.match(r"znver|btver|bdver|amdfam|k8|opteron|athlon", binding.get_host_cpu_name())
+    return torch.backends.mkl.is_available() and not is_amd
 
 
 @functools.cache
