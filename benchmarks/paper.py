@@ -20,7 +20,7 @@ MODELS: dict[str, tuple[float, Any, dict[str, Any]]] = {
     "realnvp": (0.17, RealNVPEstimator, _AFFINE),
     "maf": (0.24, MAFEstimator, _AFFINE),
     "nsf_c": (0.64, NSFEstimator, {"n_layers": 8, "autoregressive": False, **_SPLINES}),
-    "nsf_ar": (0.66, NSFEstimator, {"n_layers": 5, **_SPLINES}),
+    "nsf_ar": (0.66, NSFEstimator, {"n_layers": 10, **_SPLINES}),
 }
 
 
