@@ -39,29 +39,29 @@ class GaussianMixture(Likelihood):
         self._standardise = Affine()
 
     def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
-        log_weight, affine = self._split(params)
+        logits, affine = self._split(params)
         z, log_slope = self._standardise.forward(x[..., None], affine)
-        each = log_weight - 0.5 * (z.square() + math.log(2 * math.pi)) + log_slope
-        return each.logsumexp(-1)
+        each = logits - 0.5 * (z.square() + math.log(2 * math.pi)) + log_slope
+        return each.logsumexp(-1) - logits.logsumexp(-1)
 
     def sample(self, params: Tensor, generator: torch.Generator | None) -> Tensor:
-        log_weight, affine = self._split(params)
+        logits, affine = self._split(params)
         shape = params.shape[:-1]
         noise = torch.randn(shape, generator=generator, dtype=params.dtype, device=params.device)
         u = torch.rand(shape, generator=generator, dtype=params.dtype, device=params.device)
-        edges = log_weight.exp().cumsum(-1)[..., :-1]
+        edges = logits.softmax(-1).cumsum(-1)[..., :-1]
         chosen = (u[..., None] >= edges).sum(-1)
         index = chosen[..., None, None].expand(*shape, 1, 2)
         x, _ = self._standardise.inverse(noise, affine.gather(-2, index)[..., 0, :])
         return x
 
     def _split(self, params: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-weights (..., n_components), and maps to a standard normal (..., n_components, 2)."""
+        """Logits (..., n_components), and maps to a standard normal (..., n_components, 2)."""
         if self.n_components == 1:
             return params.new_zeros(*params.shape[:-1], 1), params[..., None, :]
         logits, shift, log_scale = params.unflatten(-1, (3, self.n_components)).unbind(-2)
         start = torch.linspace(2, -2, self.n_components, dtype=params.dtype, device=params.device)
-        return logits.log_softmax(-1), torch.stack([shift + start, log_scale], -1)
+        return logits, torch.stack([shift + start, log_scale], -1)
 
 
 class Bernoulli(Likelihood):
