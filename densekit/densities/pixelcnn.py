@@ -130,7 +130,8 @@ class PixelCNN(Density):
         log_mass = self.likelihood.log_prob(levels.expand(each.shape[:-1]), each)
         if temperature == 0.0:
             return log_mass.argmax(-1).to(params.dtype)
-        return Categorical(self.n_levels).sample(log_mass / temperature, generator)
+        below_most = log_mass - log_mass.amax(-1, keepdim=True)  # or near zero none were finite
+        return Categorical(self.n_levels).sample(below_most / temperature, generator)
 
     def _scaled(self, x: Tensor) -> Tensor:
         """Levels as numbers from -1 to 1."""
