@@ -44,7 +44,7 @@ def speed_page(result: dict[str, Any]) -> str:
     beside = "beside peers" if result["beside_peers"] else "alone"
     threads = " and ".join(map(_threads, sorted({cell["threads"] for cell in result["cells"]})))
     lines = [
-        f"## Speed, {beside}, {threads}",
+        f"## Speed, {beside}, {threads}, {result['processor']}",
         _SPEED,
         f"Measured by `{_command(result)}`, torch {result['torch']}, {result['processor']}.",
     ]
