@@ -60,7 +60,8 @@ def speed_page(result: dict[str, Any]) -> str:
         lines.append(_who_leads(cells))
     for task, n_threads in dict.fromkeys((cell["task"], cell["threads"]) for cell in cells):
         chosen = [cell for cell in cells if (cell["task"], cell["threads"]) == (task, n_threads)]
-        title = f"### {task.capitalize()}, {_threads(n_threads)}, {beside}"
+        where = f"{_threads(n_threads)}, {beside}, {result['processor']}"
+        title = f"### {task.capitalize()}, {where}"
         lines += ["", title, "", *_table(chosen)]
     return "\n".join(lines) + "\n"
 
