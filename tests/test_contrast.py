@@ -157,6 +157,12 @@ def test_images_are_told_apart_where_they_stand_and_near_it(monkeypatch):
     assert {int(image[0, :3, 11:].sum()) for image in moved} == {0, 1, 2, 4}
 
 
+def test_images_of_one_row_lean_nowhere(monkeypatch):
+    monkeypatch.setattr(contrast, "MOVED_SHARE", 0.0)
+    x = torch.arange(20.0).expand(50, 1, 1, 20)
+    assert torch.equal(contrast._moved(x, torch.Generator().manual_seed(0)), x)
+
+
 def test_images_are_told_apart_upright_and_leaning(monkeypatch):
     monkeypatch.setattr(contrast, "MOVED_SHARE", 0.0)
     x = torch.zeros(200, 1, 11, 20)

@@ -1,43 +1,22 @@
 """The fast path beyond what the contract kit compares."""
 
-import contextlib
 import copy
 import platform
 import subprocess
 import sys
-from unittest import mock
 
 import numba
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from densekit import kernels
 from densekit.densities import Flow, Normal
 from densekit.elementwise import Affine, Spline
-from densekit.kernels import compiled, numbers, products, triangle
-from densekit.networks.gated_layer import gate
+from densekit.kernels import compiled, numbers
 from densekit.testing import tools
 from densekit.training.weights import Weights
 from densekit.transforms import Autoregressive, Chain, Coupling
-
-SIDES = st.sampled_from([1, 2, 3, 17, 64, 130, 300])
-
-
-PROCESSORS = ["emeraldrapids", "znver3", "znver5"]  # as LLVM calls them
-
-
-@contextlib.contextmanager
-def on(processor):
-    """Choose libraries as on another processor, where torch has MKL."""
-    with (
-        mock.patch.object(products.binding, "get_host_cpu_name", return_value=processor),
-        mock.patch.object(products, "_has_own_blas", products._has_own_blas.__wrapped__),
-        mock.patch.object(products, "_has_wide_vectors", products._has_wide_vectors.__wrapped__),
-    ):
-        yield
 
 
 def shaken_flow():
@@ -45,44 +24,6 @@ def shaken_flow():
     flow = Flow(Chain(layers), Normal((3,))).double()
     tools.shake(flow, 0)
     return flow
-
-
-@pytest.mark.parametrize("processor", PROCESSORS)
-@given(SIDES, SIDES, SIDES, st.booleans(), st.booleans(), st.sampled_from(["float32", "float64"]))
-def test_products_are_those_of_matrices(processor, n, m, k, turn_a, turn_b, dtype):
-    dtype = getattr(torch, dtype)
-    a, b = torch.randn(n, k, dtype=dtype), torch.randn(k, m, dtype=dtype)
-    a, b = a.T.contiguous().T if turn_a else a, b.T.contiguous().T if turn_b else b
-    expected = a.double() @ b.double()
-    tolerance = 1e-5 if dtype == torch.float32 else 1e-10
-    # Rounding goes by the terms of a sum, which may cancel.
-    scale = a.double().abs() @ b.double().abs()
-    into, onto = torch.empty(n, m, dtype=dtype), torch.ones(n, m, dtype=dtype)
-    with on(processor):
-        triangle.run(
-            [products.call_into(a, b, into), products.call_into(a, b, onto, is_added=True)]
-        )
-        alone = kernels.product(a, b)
-    for result in (alone, into):
-        assert ((result - expected).abs() <= tolerance * scale).all()
-    assert ((onto - 1 - expected).abs() <= tolerance * (1 + scale)).all()
-
-
-@pytest.mark.parametrize("processor", PROCESSORS)
-@pytest.mark.parametrize("n_rows", [7, 512])
-def test_skipping_what_masks_hide_changes_no_product(processor, n_rows):
-    mask = torch.arange(130)[:, None] >= torch.arange(128)
-    weight, of_weight = torch.randn(130, 128) * mask, torch.zeros(130, 128)
-    (x, of_x), (y, of_y) = (torch.randn(2, side, n_rows) for side in (128, 130))
-    part = triangle.find_half(mask)
-    assert part[0] > 0
-    with on(processor):
-        plan = triangle.plan(weight, of_weight, part, (x, y), (of_x, of_y))
-        triangle.run([*plan.forward, *plan.backward, *plan.of_weight])
-    close = {"rtol": 1e-5, "atol": 1e-4}
-    torch.testing.assert_close(y, weight @ x, **close)
-    torch.testing.assert_close(of_x, weight.T @ of_y, **close)
-    torch.testing.assert_close(of_weight * mask, (of_y @ x.T) * mask, **close)
 
 
 @pytest.mark.parametrize("n_features", [6, 40])
@@ -111,57 +52,6 @@ def test_whole_flows_agree_in_float32(build, elementwise, n_features):
     ]
     assert gaps[0][0] <= 1e-5
     assert max(gaps[1]) <= max(1e-5, 3 * max(gaps[2]))
-
-
-def test_the_gate_and_its_gradient_are_those_of_torch_at_extremes_too():
-    ends = torch.tensor([-torch.inf, -1e4, -100.0, -20.0, -1.0, -1e-6, 0.0, 0.5, 30.0, torch.inf])
-    x = torch.cartesian_prod(ends, ends).repeat(3, 1, 1).requires_grad_()
-    fast = kernels.gate(x)
-    plain = x[..., :1].tanh() * x[..., 1:].sigmoid()
-    torch.testing.assert_close(fast, plain, atol=1e-6, rtol=1e-5)
-    weight = torch.randn_like(fast)
-    gradients = [torch.autograd.grad((z * weight).sum(), x)[0] for z in (fast, plain)]
-    torch.testing.assert_close(*gradients, atol=1e-6, rtol=1e-5)
-    assert kernels.gate(torch.tensor([[torch.nan, 0.0], [0.0, torch.nan]])).isnan().all()
-
-
-def test_a_shut_gate_makes_no_numbers_below_the_normal_range():
-    ends = torch.tensor([-torch.inf, -1e4, -100.0, -85.0, -1.0, 0.0, 1.0, 85.0, 1e4])
-    x = torch.cartesian_prod(ends, ends).requires_grad_()
-    z = kernels.gate(x)
-    (of_x,) = torch.autograd.grad(z.sum(), x)
-    for found in (z, of_x):
-        assert ((found == 0) | (found.abs() >= torch.finfo(torch.float32).tiny)).all()
-
-
-def test_a_gate_of_half_precision_keeps_its_dtype_and_rounds_once():
-    x = (3 * torch.randn(40, 5, 6)).bfloat16().requires_grad_()
-    weight = torch.randn(40, 5, 3).bfloat16()
-    wide = x.detach().double().requires_grad_()
-    fast, exact = gate(x), gate(wide)
-    assert isinstance(fast.grad_fn, type(kernels.gate(x).grad_fn))
-    of_x, of_wide = (
-        torch.autograd.grad((z * weight).sum(), y)[0] for z, y in ((fast, x), (exact, wide))
-    )
-    for found, expected in ((fast, exact), (of_x, of_wide)):
-        assert found.dtype == torch.bfloat16
-        torch.testing.assert_close(found, expected.bfloat16(), atol=1e-6, rtol=2**-7)
-    few = torch.tensor([[torch.nan, 0.0], [0.0, torch.nan]]).bfloat16()
-    assert gate(few).isnan().all()
-
-
-@given(number=st.floats(width=32))
-def test_numbers_are_narrowed_to_the_nearest_of_bfloat16(number):
-    given_, found = np.array([number], np.float32), np.zeros(1, np.int16)
-    _narrow(given_, found)
-    found = torch.from_numpy(found).view(torch.bfloat16)
-    expected = torch.from_numpy(given_).bfloat16()
-    torch.testing.assert_close(found, expected, atol=0, rtol=0, equal_nan=True)
-
-
-@compiled.compiled
-def _narrow(x, y):
-    y[0] = numbers.narrowed(x[0], y)
 
 
 def test_second_derivatives_take_the_plain_path():
@@ -302,23 +192,6 @@ def test_functions_compile_where_no_folder_is_writable(monkeypatch):
 
     monkeypatch.setattr(numba, "njit", without_cache)
     assert compiled.compiled(lambda x: x + x)(2.0) == 4.0
-
-
-PROBE = """
-import torch
-torch.set_default_dtype(torch.float64)
-torch.set_default_device("meta")
-from densekit.kernels import products
-with_defaults = products._onednn_linear()
-products._onednn_linear.cache_clear()
-torch.set_default_dtype(torch.float32)
-torch.set_default_device("cpu")
-assert (with_defaults is None) == (products._onednn_linear() is None)
-"""
-
-
-def test_a_default_dtype_or_device_does_not_choose_the_library():
-    subprocess.run([sys.executable, "-c", PROBE], check=True)
 
 
 FAULTS = """

@@ -254,12 +254,16 @@ class Tripled(ActNorm):
         return 3 * z, log_det + 3 * math.log(3)
 
 
-@pytest.mark.parametrize("n_rows", [9, 1024])  # of which the last gets rows without weight
-def test_steps_mix_layers_with_context_and_subclasses(n_rows):
+@pytest.mark.parametrize(
+    ("n_rows", "dtype"),
+    [(9, torch.float32), (1024, torch.float32), (512, torch.float64)],  # two are padded
+)
+def test_steps_mix_layers_with_context_and_subclasses(n_rows, dtype):
     layers = [Autoregressive((3,)), Coupling((3,), context_shape=(2, 2)), Tripled((3,))]
-    flow = Flow(Chain(layers), Flipped((3,)))
+    flow = Flow(Chain(layers), Flipped((3,))).to(dtype)
     tools.shake(flow, 0)
-    x, context, weight = torch.randn(n_rows, 3), torch.randn(n_rows, 2, 2), torch.rand(n_rows)
+    shapes = (n_rows, 3), (n_rows, 2, 2), (n_rows,)
+    x, context, weight = (torch.randn(shape, dtype=dtype) for shape in shapes)
     expected = (flow.log_prob(x, context) * weight).mean()
     gradients = torch.autograd.grad(-expected, list(flow.parameters()))
     nats = flow.gradient_pass()(x, context, weight)

@@ -113,8 +113,9 @@ class Flow(Density):
 class _GradientPass:
     """A flow's step of training: through all passes, features first, and back.
 
-    Features that lie whole pages apart crowd the same lines of a cache. Batches of such a size get
-    a few of their rows once more, with a weight of zero.
+    Features that lie whole pages apart crowd the same lines of a cache. Batches of such a size, of
+    1024 rows in float32 or 512 in float64, get a few of their rows once more, with a weight of
+    zero.
     """
 
     def __init__(self, passes: list[Pass], base: Density):
@@ -122,7 +123,7 @@ class _GradientPass:
 
     def __call__(self, x: Tensor, context: Tensor | None, weight: Tensor) -> float:
         n_rows = len(x)
-        if n_rows * x.element_size() % BYTES_OF_A_PAGE == 0:
+        if n_rows and n_rows * x.element_size() % BYTES_OF_A_PAGE == 0:
             x, weight = torch.cat([x, x[:N_MORE_ROWS]]), F.pad(weight, (0, N_MORE_ROWS))
             context = None if context is None else torch.cat([context, context[:N_MORE_ROWS]])
         rows = x.T.clone(memory_format=torch.contiguous_format)

@@ -139,6 +139,7 @@ def _widened16(bits: Any) -> Any:
 
 @compiled
 def _narrowed16(x: Any) -> Any:
-    # Rounds to the nearest, and in the middle to the even one; a NaN's bits are in the upper half.
+    # Rounds to the nearest, and in the middle to the even one. The bits of a NaN that arithmetic
+    # makes are in the upper half; of others rounding may make anything.
     bits = _bits_of_float(x)
     return np.int16((bits + _BELOW_MIDDLE + ((bits >> _HALF_BITS) & _UNIT)) >> _HALF_BITS)

@@ -16,8 +16,8 @@ from densekit.errors import ContextError
 # How likely a row's wrong class must be; rows below are spared two passes with gradients.
 LEAST_DOUBT = 0.02
 # Images are told apart where they stand and up to this share of their sides away, and leaning up to
-# that share of their width at their upper and lower edges: a class does not depend on the place nor
-# on the slant, and training images are told apart long before new ones are.
+# that share of their width, rounded to whole pixels, at their upper and lower edges: a class does
+# not depend on the place nor on the slant, and training images are told apart long before new ones.
 MOVED_SHARE = 1 / 14
 LEANING_SHARE = 1 / 10
 EVEN_SHARE = 0.5  # of other classes that are drawn evenly, and not by how likely they seemed
@@ -122,7 +122,9 @@ def _moved(x: Tensor, generator: torch.Generator) -> Tensor:
             torch.randint(-most, most + 1, (len(x), 1), generator=generator, device=device)
         )
     lean = 2 * torch.rand(len(x), 1, generator=generator, device=device) - 1
-    slant = (lean * torch.linspace(-1, 1, height, device=device) * LEANING_SHARE * width).round()
+    middle = (height - 1) / 2
+    from_middle = (torch.arange(height, device=device) - middle) / max(middle, 0.5)  # -1 to 1
+    slant = (lean * from_middle * LEANING_SHARE * width).round()
     row = torch.arange(height, device=device) + offsets[0]
     column = torch.arange(width, device=device) + (offsets[1] + slant.long())[:, :, None]
     row, column = row.clamp(0, height - 1), column.clamp(0, width - 1)
