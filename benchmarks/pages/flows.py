@@ -244,8 +244,10 @@ def paper_page(result: dict[str, Any]) -> str:
         lines.append("| " + " | ".join(row) + " |")
     for cell in result["cells"]:
         curve = cell["curve"]
-        shown = [curve[i] for i in sorted({*range(0, len(curve), max(1, len(curve) // 12))})]
+        step = max(1, len(curve) // 12)
+        which = "every epoch" if step == 1 else f"one epoch in {step}"
+        shown = curve[::step]
         points = ", ".join(f"{nats:.3f} ({seconds:.0f} s)" for seconds, nats in shown)
         stop = f"; interrupted after {len(curve)} epochs" if cell["interrupted"] else ""
-        lines.append(f"\nValidation nats of {cell['model']} over time: {points}{stop}.")
+        lines.append(f"\nValidation nats of {cell['model']} over time, {which}: {points}{stop}.")
     return "\n".join(lines) + "\n"

@@ -36,7 +36,10 @@ _IMAGE_NOTES = {
 
 _IMAGE_PICTURES = {  # which the command draws into its folder, and docs/pictures keeps
     "binarized": {"binarized": "samples", "completions": "the lower half filled in"},
-    "classes": {"classes": "samples of each class"},
+    "classes": {
+        "classes": "samples of each class",
+        "classes_guided": "samples of each class, guided by 2",
+    },
     "glow": {"glow": "samples of each class", "translation": "threes, as eights, and back"},
     "realnvp": {"realnvp": "samples"},
     "super": {"super_resolution": "small images, drawn large, and true"},
@@ -50,9 +53,8 @@ def images_page(result: dict[str, Any]) -> str:
         (
             "Measured by `python -m benchmarks images`, one command a task, on test images that "
             "no fit saw. By default a step takes 8 of these images now; rows with 32 were measured "
-            "before that. Of the rows of classes, that of 22 epochs told classes apart in the "
-            "second half of training only, and on upright images. Seconds are those of one "
-            "processor, whatever the number of threads; processors differ from row to row.\n"
+            "before that. Seconds are those of one processor, whatever the number of threads; "
+            "processors differ from row to row.\n"
         ),
         "| task | model | images | a step | epochs | CPU seconds | found | published |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",

@@ -95,6 +95,25 @@ class Images:
         images = table.reshape(len(table), *self.shape)
         return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
 
+    def known(self, mask: Any, n_images: int, *, who: str) -> NDArray[np.bool_]:
+        """A mask of pixels, in any of its layouts, as (n, channels, height, width)."""
+        given: NDArray[Any] = np.asarray(mask)
+        height, width, channels = self.shape
+        whole = given
+        if whole.shape in ((height, width), (n_images, height, width)):
+            whole = whole[..., None]
+        elif whole.shape == (n_images, height * width * channels):
+            whole = whole.reshape(n_images, *self.shape)
+        is_image = whole.shape[-3:] in ((height, width, 1), self.shape)
+        if not (is_image and (whole.ndim == 3 or len(whole) == n_images) and whole.dtype == bool):
+            raise ShapeError(
+                f"{who} got a mask of {given.dtype} and shape {given.shape}, expected bool and "
+                f"({height}, {width}) or ({n_images}, {height}, {width}), True where a pixel is "
+                "known."
+            )
+        whole = np.broadcast_to(whole, (n_images, *self.shape))
+        return whole.transpose(0, 3, 1, 2).copy()
+
     def flat(self, rows: NDArray[Any]) -> NDArray[np.float64]:
         """Undo `rows`."""
         return rows.transpose(0, 2, 3, 1).reshape(len(rows), -1).astype(np.float64)

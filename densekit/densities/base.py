@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import numbers
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -166,3 +167,11 @@ class Density(Recorded, nn.Module, ABC):
             DensityCase(f"{cls.__name__} in 1-D", lambda: cls((1,))),
             DensityCase(f"{cls.__name__} in 2-D", lambda: cls((2,))),
         ]
+
+
+def check_not_negative(who: str, **options: float) -> None:
+    """Raise a ValueError unless each option is a finite number of 0 or more."""
+    for name, value in options.items():
+        is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+        if not (is_number and 0 <= value < math.inf):
+            raise ValueError(f"{who} got {name}={value!r}, expected a finite number from 0.")

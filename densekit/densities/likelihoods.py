@@ -11,6 +11,8 @@ from torch.nn import functional as F
 
 from densekit.elementwise.affine import Affine
 
+MASSES_AT_ONCE = 2**17  # of all levels in all components, which fit a cache
+
 
 class Likelihood(ABC):
     """Distribution of a single number; its parameters come from a network, unbounded."""
@@ -25,6 +27,17 @@ class Likelihood(ABC):
     @abstractmethod
     def sample(self, params: Tensor, generator: torch.Generator | None) -> Tensor:
         """params (..., n_params) -> x (...,)."""
+
+
+class Discrete(Likelihood):
+    """Distribution of a level from 0 to ``n_levels - 1``; any other value has a mass of zero."""
+
+    n_levels: int
+    support = "discrete"
+
+    @abstractmethod
+    def masses(self, params: Tensor) -> Tensor:
+        """params (batch, n_params) -> the mass of every level (batch, n_levels)."""
 
 
 class GaussianMixture(Likelihood):
@@ -64,11 +77,11 @@ class GaussianMixture(Likelihood):
         return logits, torch.stack([shift + start, log_scale], -1)
 
 
-class Bernoulli(Likelihood):
-    """A number that is 0 or 1; any other value has a mass of zero (Germain 2015, eq. 2)."""
+class Bernoulli(Discrete):
+    """A number that is 0 or 1 (Germain 2015, eq. 2)."""
 
+    n_levels = 2
     n_params = 1
-    support = "discrete"
 
     def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
         is_bit = (x == 0) | (x == 1)
@@ -81,11 +94,12 @@ class Bernoulli(Likelihood):
         )
         return (u < params[..., 0].sigmoid()).to(params.dtype)
 
+    def masses(self, params: Tensor) -> Tensor:
+        return torch.cat([-params, params], -1).sigmoid()
 
-class Categorical(Likelihood):
+
+class Categorical(Discrete):
     """A level from 0 to n_levels - 1, each with a probability of its own (van den Oord 2016a)."""
-
-    support = "discrete"
 
     def __init__(self, n_levels: int):
         self.n_levels = self.n_params = n_levels
@@ -103,8 +117,11 @@ class Categorical(Likelihood):
         edges = params.softmax(-1).cumsum(-1)[..., :-1]
         return (u[..., None] >= edges).sum(-1).to(params.dtype)
 
+    def masses(self, params: Tensor) -> Tensor:
+        return params.softmax(-1)
 
-class LogisticMixture(Likelihood):
+
+class LogisticMixture(Discrete):
     """Mixture of logistics, rounded to levels (Salimans 2017, eq. 1 and 2).
 
     The mass of a level is that between half a level below and above it, and the first and the last
@@ -116,8 +133,6 @@ class LogisticMixture(Likelihood):
     n_levels : int
     n_components : int, default=10
     """
-
-    support = "discrete"
 
     def __init__(self, n_levels: int, n_components: int = 10):
         self.n_levels = n_levels
@@ -150,6 +165,21 @@ class LogisticMixture(Likelihood):
         noise = v.log() - torch.log1p(-v)
         x = mean.gather(-1, chosen)[..., 0] + log_scale.gather(-1, chosen)[..., 0].exp() * noise
         return x.round().clamp(0, self.n_levels - 1)
+
+    def masses(self, params: Tensor) -> Tensor:
+        n_rows = max(1, MASSES_AT_ONCE // (self.n_levels * self.n_components))
+        return torch.cat([self._masses(part) for part in params.split(n_rows)])
+
+    def _masses(self, params: Tensor) -> Tensor:
+        logits, mean, log_scale = self._split(params)
+        sharpness = torch.exp(-log_scale)[..., None]
+        edges = torch.arange(self.n_levels - 1, dtype=params.dtype, device=params.device) + 0.5
+        # As in `log_prob`, but an edge between two levels is computed once.
+        z = (edges - mean[..., None]) * sharpness
+        below, above = torch.sigmoid(z), torch.sigmoid(-z)
+        inside = -torch.expm1(-sharpness) * below[..., 1:] * above[..., :-1]
+        each = torch.cat([below[..., :1], inside, above[..., -1:]], -1)
+        return (logits.softmax(-1)[..., None, :] @ each)[..., 0, :]
 
     def _split(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Logits, means and log-scales in levels; components start apart, as wide as that."""

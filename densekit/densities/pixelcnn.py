@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from densekit.densities.base import Density
-from densekit.densities.likelihoods import Bernoulli, Categorical, Likelihood, LogisticMixture
+from densekit.densities.base import Density, check_not_negative
+from densekit.densities.level_draws import GuidedDraws, LevelDraws
+from densekit.densities.likelihoods import Bernoulli, Categorical, Discrete, LogisticMixture
+from densekit.errors import ContextError
 from densekit.networks import GatedConvNet
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ class PixelCNN(Density):
     Parameters
     ----------
     event_shape : (channels, height, width)
-    likelihood : Likelihood
+    likelihood : Discrete
         Distribution of each number, of levels 0 to ``n_levels - 1``.
     n_levels : int
     n_layers, n_channels : int, default=5 and 32
@@ -40,7 +42,7 @@ class PixelCNN(Density):
         self,
         event_shape: Sequence[int],
         *,
-        likelihood: Likelihood,
+        likelihood: Discrete,
         n_levels: int,
         n_layers: int = 5,
         n_channels: int = 32,
@@ -77,10 +79,13 @@ class PixelCNN(Density):
         context: Tensor | None = None,
         *,
         generator: torch.Generator | None = None,
+        **options: Any,
     ) -> Tensor:
+        """Draw images; `options` are those of `complete`, such as ``temperature``."""
         self._check_sample_context(context)
         x = self.anchor.new_zeros(n_samples, *self.event_shape)
-        return self.complete(x, torch.zeros_like(x, dtype=torch.bool), context, generator=generator)
+        is_known = torch.zeros_like(x, dtype=torch.bool)
+        return self.complete(x, is_known, context, generator=generator, **options)
 
     def complete(
         self,
@@ -90,6 +95,7 @@ class PixelCNN(Density):
         *,
         generator: torch.Generator | None = None,
         temperature: float = 1.0,
+        guidance: float = 0.0,
         on_row: Callable[[], object] = lambda: None,
     ) -> Tensor:
         """Keep the known numbers and draw the others, each given all numbers before it.
@@ -103,35 +109,53 @@ class PixelCNN(Density):
         temperature : float, default=1.0
             Masses of each number's levels are taken to the power ``1 / temperature``; at 0 the
             likeliest level is taken.
+        guidance : float, default=0.0
+            Power of ``p(y | x_1, ..., x_t)`` by which levels gain mass that tell the class of a
+            one-hot context from the others. Above 0 every class costs as much as drawing does.
         on_row : callable, optional
             Called after each row of pixels.
+
+        Raises
+        ------
+        ValueError
+            The temperature or the guidance is no number from 0.
+        ContextError
+            Also a ValueError: there are no classes to guide to.
         """
+        draws = self._draws(temperature, guidance, context, generator)
         if not len(x):
             return x.clone()
+        if draws.n_copies > 1:
+            context = torch.eye(draws.n_copies).to(x).repeat(len(x), 1)
         levels = x.clone()
-        step_size = 2 / (self.n_levels - 1)
 
         def step(channel: int, row: int, column: int, params: Tensor) -> Tensor:
-            drawn = self._draw_level(params, temperature, generator)
             place = (slice(None), channel, row, column)
-            levels[place] = torch.where(is_known[place], x[place], drawn)
-            return levels[place] * step_size - 1
+            levels[place] = torch.where(is_known[place], x[place], draws.draw(params))
+            draws.see(levels[place])
+            return self._scaled(levels[place]).repeat_interleave(draws.n_copies, 0)
 
-        self.network.solve(step, torch.zeros_like(x), self._flat(context, x), on_row=on_row)
+        seen = torch.zeros_like(x).repeat_interleave(draws.n_copies, 0)
+        self.network.solve(step, seen, self._flat(context, seen), on_row=on_row)
         return levels
 
-    def _draw_level(
-        self, params: Tensor, temperature: float, generator: torch.Generator | None
-    ) -> Tensor:
-        if temperature == 1.0:
-            return self.likelihood.sample(params, generator)
-        levels = torch.arange(self.n_levels, dtype=params.dtype, device=params.device)
-        each = params[..., None, :].expand(*params.shape[:-1], self.n_levels, -1)
-        log_mass = self.likelihood.log_prob(levels.expand(each.shape[:-1]), each)
-        if temperature == 0.0:
-            return log_mass.argmax(-1).to(params.dtype)
-        below_most = log_mass - log_mass.amax(-1, keepdim=True)  # or near zero none were finite
-        return Categorical(self.n_levels).sample(below_most / temperature, generator)
+    def _draws(
+        self,
+        temperature: float,
+        guidance: float,
+        context: Tensor | None,
+        generator: torch.Generator | None,
+    ) -> LevelDraws:
+        who = f"{type(self).__name__}.complete"
+        check_not_negative(who, temperature=temperature, guidance=guidance)
+        if not guidance:
+            return LevelDraws(self.likelihood, temperature, generator)
+        if context is None or not _is_one_hot(context):
+            raise ContextError(
+                f"{who} got guidance={guidance!r} and no one-hot context, expected that: guidance "
+                "tells classes apart."
+            )
+        return GuidedDraws(self.likelihood, temperature, generator, guidance, context)
 
     def _scaled(self, x: Tensor) -> Tensor:
         """Levels as numbers from -1 to 1."""
@@ -149,7 +173,7 @@ class PixelCNN(Density):
         def case(
             name: str,
             shape: tuple[int, int, int],
-            likelihood: Likelihood,
+            likelihood: Discrete,
             n_levels: int,
             **options: Any,
         ) -> DensityCase:
@@ -176,3 +200,8 @@ class PixelCNN(Density):
             case("logistic, with context", (1, 2, 2), LogisticMixture(3, 2), 3, context_shape=(2,)),
             case("logistic mixture, 2 channels", (2, 2, 2), LogisticMixture(2, 3), 2),
         ]
+
+
+def _is_one_hot(context: Tensor) -> bool:
+    is_matrix = context.ndim == 2
+    return is_matrix and bool(((context != 0).sum(1) == 1).all() and (context.sum(1) == 1).all())

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from abc import ABC
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from densekit.data.columns import Columns
 from densekit.data.images import Images
@@ -70,58 +68,6 @@ class ImageEstimator(DensityEstimator, ABC):
         """
         scores = self.score_samples(X, y)
         return -scores / (math.log(2) * self.n_features_in_)
-
-    def sample(
-        self,
-        n_samples: int = 1,
-        random_state: Any = None,
-        *,
-        y: Any = None,
-        temperature: float = 1.0,
-    ) -> Any:
-        """Draw new images, or new rows.
-
-        Parameters
-        ----------
-        n_samples : int, default=1
-        random_state : int, RandomState or None, default=None
-            None draws others at every call.
-        y : label or array-like, optional
-            With ``conditional=True`` the condition: one for all, or one for each; with
-            ``n_samples=1`` there are as many samples as conditions. Without it, labels are drawn
-            by their frequency in the training data.
-        temperature : float, default=1.0
-            Below one samples come from where the density is high: images look better, and are less
-            diverse. It is a factor of a flow's latents (Kingma 2018, section 6); PixelCNN draws
-            each number with masses to the power ``1 / temperature``.
-
-        Returns
-        -------
-        array or data frame
-            In the container and the units of the X that was fitted.
-
-        Raises
-        ------
-        ValueError
-            The temperature is no number from 0.
-        """
-        if number(0.0, including_low=True)(temperature) is not None:
-            raise ValueError(
-                f"{type(self).__name__}.sample got temperature={temperature!r}, expected a number "
-                "from 0."
-            )
-        draw = partial(self._draw_at, temperature)
-        return self._sample(n_samples, random_state, y, draw)
-
-    @abstractmethod
-    def _draw_at(
-        self,
-        temperature: float,
-        n_samples: int,
-        context: Tensor | None,
-        generator: torch.Generator,
-    ) -> Tensor:
-        """Draw rows from the density at a temperature."""
 
     @property
     def _images(self) -> Images:

@@ -16,7 +16,7 @@ from torch import Tensor
 from densekit.data.columns import Columns
 from densekit.data.context import Labels
 from densekit.data.images import Images
-from densekit.densities.base import Density
+from densekit.densities.base import Density, check_not_negative
 from densekit.densities.dequantized import Dequantized
 from densekit.densities.flow import Flow
 from densekit.densities.normal import Normal
@@ -64,18 +64,49 @@ class ImageFlowEstimator(ImageEstimator, StackedFlowEstimator):
         `options` are those of `ConvCoupling`.
         """
 
-    def _draw_at(
+    def sample(
         self,
-        temperature: float,
-        n_samples: int,
-        context: Tensor | None,
-        generator: torch.Generator,
-    ) -> Tensor:
-        if temperature == 1.0:
-            return self._draw(n_samples, context, generator)
-        core = self._flow
-        z = core.base.sample(n_samples, context, generator=generator) * temperature
-        return self._levels_of(core.transform.inverse(z, context)[0])
+        n_samples: int = 1,
+        random_state: Any = None,
+        *,
+        y: Any = None,
+        temperature: float = 1.0,
+    ) -> Any:
+        """Draw new images, or new rows.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+        random_state : int, RandomState or None, default=None
+            None draws others at every call.
+        y : label or array-like, optional
+            With ``conditional=True`` the condition: one for all, or one for each; with
+            ``n_samples=1`` there are as many samples as conditions. Without it, labels are drawn
+            by their frequency in the training data.
+        temperature : float, default=1.0
+            A factor of a flow's latents (Kingma 2018, section 6): below one, images look better
+            and are less diverse.
+
+        Returns
+        -------
+        array or data frame
+            In the container and the units of the X that was fitted.
+
+        Raises
+        ------
+        ValueError
+            The temperature is no finite number from 0.
+        """
+        check_not_negative(f"{type(self).__name__}.sample", temperature=temperature)
+
+        def draw(n: int, context: Tensor | None, generator: torch.Generator) -> Tensor:
+            if temperature == 1.0:
+                return self._draw(n, context, generator)
+            core = self._flow
+            z = core.base.sample(n, context, generator=generator) * temperature
+            return self._levels_of(core.transform.inverse(z, context)[0])
+
+        return self._sample(n_samples, random_state, y, draw)
 
     def translate(self, X: Any, source: Any, target: Any) -> NDArray[np.float64]:
         """Turn images of one class into images of another: latents under one label, images under

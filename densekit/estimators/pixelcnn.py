@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
@@ -15,10 +14,10 @@ from tqdm.auto import tqdm
 
 from densekit.data import seeds
 from densekit.data.context import Labels
-from densekit.densities.base import Density
-from densekit.densities.likelihoods import Bernoulli, Categorical, Likelihood, LogisticMixture
+from densekit.densities.base import Density, check_not_negative
+from densekit.densities.likelihoods import Bernoulli, Categorical, Discrete, LogisticMixture
 from densekit.densities.pixelcnn import PixelCNN
-from densekit.errors import ParameterError, ShapeError
+from densekit.errors import ContextError, ParameterError
 from densekit.estimators.base_image import ImageEstimator
 from densekit.estimators.parameters import either, integer, number, odd, one_of, parameter
 from densekit.estimators.preprocessing import take_apart
@@ -102,8 +101,74 @@ class PixelCNNEstimator(ImageEstimator):
 
     _before: ClassVar = {"dilation": 1}
 
+    def sample(
+        self,
+        n_samples: int = 1,
+        random_state: Any = None,
+        *,
+        y: Any = None,
+        temperature: float = 1.0,
+        guidance: float = 0.0,
+    ) -> Any:
+        """Draw new images.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+        random_state : int, RandomState or None, default=None
+            None draws others at every call.
+        y : label or array-like, optional
+            With ``conditional=True`` the condition: one for all, or one for each; with
+            ``n_samples=1`` there are as many samples as conditions. Without it, labels are drawn
+            by their frequency in the training data.
+        temperature : float, default=1.0
+            Each number is drawn with masses to the power ``1 / temperature``; at 0 the likeliest
+            level is taken. Strokes end sooner below one, which does not always look better.
+        guidance : float, default=0.0
+            With labels as `y`, how much more than in the training data samples are to look like
+            their own class and no other: each level's mass is multiplied by ``p(y | pixels so
+            far)`` to this power, with all classes as likely. Samples are then less diverse, and
+            drawing takes as many times as long as there are classes, and more.
+
+        Returns
+        -------
+        array or data frame
+            In the container and the units of the X that was fitted.
+
+        Raises
+        ------
+        ValueError
+            The temperature or the guidance is no finite number from 0.
+        ContextError
+            A ValueError: there is guidance, but the model was not fitted with labels as `y`.
+        """
+        who = f"{type(self).__name__}.sample"
+        self._check_draws(who, temperature, guidance)
+
+        def draw(n: int, context: Tensor | None, generator: torch.Generator) -> Tensor:
+            height = self.density_.event_shape[1]
+            with tqdm(total=height, desc=who, disable=not self.verbose) as bar:
+                return self._core.sample(
+                    n,
+                    context,
+                    generator=generator,
+                    temperature=temperature,
+                    guidance=guidance,
+                    on_row=bar.update,
+                )
+
+        return self._sample(n_samples, random_state, y, draw)
+
     def complete(
-        self, X: Any, mask: Any, n_samples: int = 1, random_state: Any = None, *, y: Any = None
+        self,
+        X: Any,
+        mask: Any,
+        n_samples: int = 1,
+        random_state: Any = None,
+        *,
+        y: Any = None,
+        temperature: float = 1.0,
+        guidance: float = 0.0,
     ) -> NDArray[Any]:
         """Keep the known pixels of images and draw the others, in raster order.
 
@@ -121,6 +186,8 @@ class PixelCNNEstimator(ImageEstimator):
         random_state : int, RandomState or None, default=None
         y : array-like, optional
             The condition of each image; needed with ``conditional=True``.
+        temperature, guidance : float, default=1.0 and 0.0
+            As in `sample`.
 
         Returns
         -------
@@ -131,19 +198,28 @@ class PixelCNNEstimator(ImageEstimator):
         ------
         ShapeError
             A ValueError: the mask fits no image.
+        ValueError, ContextError
+            As in `sample`.
         """
         rows = self._rows(X)
+        who = f"{type(self).__name__}.complete"
+        self._check_draws(who, temperature, guidance)
         check_scalar(n_samples, "n_samples", (int, np.integer), min_val=1)
-        is_known = self._parse_mask(mask, len(rows))
+        is_known = torch.from_numpy(self._images.known(mask, len(rows), who=who))
         context = self._encode(y, len(rows)) if self.conditional else None
         generator = seeds.make_generator(random_state, self._device)
         core = self._core
 
         def draw(x: Tensor, c: Tensor | None) -> Tensor:
             known, levels = x.chunk(2, 1)
-            like = core.anchor.dtype
-            done: Tensor = core.complete(levels.to(like), known > 0, c, generator=generator)
-            return done
+            return core.complete(
+                levels.to(core.anchor.dtype),
+                known > 0,
+                c,
+                generator=generator,
+                temperature=temperature,
+                guidance=guidance,
+            )
 
         both = torch.cat([is_known.to(rows), rows], 1)
         found = [self._restore(self._evaluate(draw, both, context)) for _ in range(n_samples)]
@@ -168,43 +244,18 @@ class PixelCNNEstimator(ImageEstimator):
         terms = self._evaluate(self.density_.log_prob_terms, rows, context)
         return terms.view(len(rows), *self.density_.event_shape).sum(1).numpy()
 
-    def _draw_at(
-        self,
-        temperature: float,
-        n_samples: int,
-        context: Tensor | None,
-        generator: torch.Generator,
-    ) -> Tensor:
-        core = self._core
-        x = core.anchor.new_zeros(n_samples, *core.event_shape)
-        is_known = torch.zeros_like(x, dtype=torch.bool)
-        bar = tqdm(total=x.shape[2], desc=f"{type(self).__name__}.sample", disable=not self.verbose)
-        draw = partial(core.complete, generator=generator, temperature=temperature)
-        with bar:
-            return draw(x, is_known, context, on_row=bar.update)
+    def _check_draws(self, who: str, temperature: float, guidance: float) -> None:
+        """Refuse what `PixelCNN.complete` would, and say so to who called the estimator."""
+        check_not_negative(who, temperature=temperature, guidance=guidance)
+        if guidance and not isinstance(getattr(self, "_context_", None), Labels):
+            raise ContextError(
+                f"{who} got guidance={guidance!r}, expected 0 where there are no classes to tell "
+                "apart; fit with conditional=True and labels as y."
+            )
 
     @property
     def _core(self) -> PixelCNN:
         return cast("PixelCNN", take_apart(self.density_)[1])
-
-    def _parse_mask(self, mask: Any, n_rows: int) -> Tensor:
-        """The mask as a bool tensor (n, channels, height, width)."""
-        given: NDArray[Any] = np.asarray(mask)
-        height, width, channels = self._images.shape
-        whole = given
-        if whole.shape in ((height, width), (n_rows, height, width)):
-            whole = whole[..., None]
-        elif whole.shape == (n_rows, height * width * channels):
-            whole = whole.reshape(n_rows, height, width, channels)
-        is_image = whole.shape[-3:] in ((height, width, 1), (height, width, channels))
-        if not (is_image and (whole.ndim == 3 or len(whole) == n_rows) and whole.dtype == bool):
-            raise ShapeError(
-                f"{type(self).__name__}.complete got a mask of {given.dtype} and shape "
-                f"{given.shape}, expected bool and ({height}, {width}) or ({n_rows}, {height}, "
-                f"{width}), True where a pixel is known."
-            )
-        whole = np.broadcast_to(whole, (n_rows, height, width, channels))
-        return torch.from_numpy(whole.transpose(0, 3, 1, 2).copy())
 
     def _build_density(
         self, event_shape: tuple[int, ...], context_shape: tuple[int, ...] | None
@@ -243,7 +294,7 @@ class PixelCNNEstimator(ImageEstimator):
     def _sizes(self) -> dict[str, Any]:
         return super()._sizes() | _PRESETS[self.preset]
 
-    def _build_likelihood(self, n_levels: int) -> Likelihood:
+    def _build_likelihood(self, n_levels: int) -> Discrete:
         kind = self.likelihood
         if kind == "auto":
             is_few = n_levels <= MAX_CATEGORIES

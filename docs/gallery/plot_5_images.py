@@ -46,6 +46,11 @@ print(f"{pixelcnn.bits_per_dim(X_test, y_test).mean():.3f} bits a pixel")
 grid = ImageGrid.from_estimator(pixelcnn, n=100, random_state=0)
 
 # %%
+# Guided samples look more like their own class and less like the others.
+
+grid = ImageGrid.from_estimator(pixelcnn, n=100, random_state=0, guidance=2.0)
+
+# %%
 # The same model reads digits, by Bayes' rule over the classes.
 
 log_proba = pixelcnn.class_log_proba(X_test)
