@@ -219,7 +219,12 @@ def test_a_fitted_model_refuses_other_images():
         model.score_samples(np.full_like(X, 9))
     with pytest.raises(ContextError, match="labels"):
         model.score_samples(X[:2], [0, 7])
-    for mask in (np.ones((8, 7), bool), np.ones((8, 8)), np.ones((3, 8, 8), bool)):
+    for mask in (
+        np.ones((8, 7), bool),
+        np.ones((8, 8)),
+        np.ones((3, 8, 8), bool),
+        np.ones((1, 2, 8, 8, 1), bool),
+    ):
         with pytest.raises(ShapeError, match="got a mask of"):
             model.complete(X[:2], mask, y=0)
 
@@ -346,7 +351,8 @@ def test_pictures_of_images():
     grid = ImageGrid.from_estimator(model, n=12, random_state=0)
     assert grid.images.shape == (3, 4, 8, 8)
     assert [label.get_text() for label in grid.ax_.get_yticklabels()] == ["0", "1", "2"]
-    grid = ImageGrid.from_completions(model, X[:5], half(), y=Y[:5], temperature=0.5)
+    grid = ImageGrid.from_completions(model, X[:5], half(), y=Y[:5], temperature=0)
+    assert np.array_equal(grid.images[1], model.complete(X[:5], half(), y=Y[:5], temperature=0))
     assert (grid.images[0, :, 4:] == 2).all()
     assert np.array_equal(grid.images[2], X[:5])
     glow = flow(GlowEstimator, conditional=True).fit(X, Y)

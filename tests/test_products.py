@@ -97,14 +97,6 @@ def test_the_library_goes_by_the_processor_and_by_the_length_of_the_sum(
         assert not spy.called
 
 
-@pytest.mark.parametrize("n_summed", [6, 64, 128, 130, 300])
-@pytest.mark.parametrize("n_rows", [8, 64])
-def test_a_row_scores_the_same_beside_few_rows_and_beside_many(n_rows, n_summed):
-    weight, x = torch.randn(130, n_summed), torch.randn(n_summed, 2048)
-    few = kernels.product(weight, x[:, :n_rows].contiguous())
-    assert torch.equal(few, kernels.product(weight, x)[:, :n_rows])
-
-
 PROBE = """
 import torch
 torch.set_default_dtype(torch.float64)

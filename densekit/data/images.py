@@ -104,8 +104,10 @@ class Images:
             whole = whole[..., None]
         elif whole.shape == (n_images, height * width * channels):
             whole = whole.reshape(n_images, *self.shape)
+        is_one = whole.ndim == 3
+        is_each = whole.ndim == 4 and len(whole) == n_images
         is_image = whole.shape[-3:] in ((height, width, 1), self.shape)
-        if not (is_image and (whole.ndim == 3 or len(whole) == n_images) and whole.dtype == bool):
+        if not (is_image and (is_one or is_each) and whole.dtype == bool):
             raise ShapeError(
                 f"{who} got a mask of {given.dtype} and shape {given.shape}, expected bool and "
                 f"({height}, {width}) or ({n_images}, {height}, {width}), True where a pixel is "

@@ -113,9 +113,9 @@ class Flow(Density):
 class _GradientPass:
     """A flow's step of training: through all passes, features first, and back.
 
-    Features that lie whole pages apart crowd the same lines of a cache. Batches of such a size, of
-    1024 rows in float32 or 512 in float64, get a few of their rows once more, with a weight of
-    zero.
+    Features that lie whole pages apart crowd the same lines of a cache. Batches of such a size,
+    multiples of 1024 rows in float32 or 512 in float64, get a few of their rows once more, with a
+    weight of zero.
     """
 
     def __init__(self, passes: list[Pass], base: Density):

@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from densekit.elementwise.affine import Affine
 
-MASSES_AT_ONCE = 2**17  # of all levels in all components, which fit a cache
+# Masses of all levels in all components: so many fit a processor's cache, or a card's memory.
+MASSES_AT_ONCE, MASSES_AT_ONCE_ELSEWHERE = 2**17, 2**25
 
 
 class Likelihood(ABC):
@@ -36,8 +37,8 @@ class Discrete(Likelihood):
     support = "discrete"
 
     @abstractmethod
-    def masses(self, params: Tensor) -> Tensor:
-        """params (batch, n_params) -> the mass of every level (batch, n_levels)."""
+    def log_masses(self, params: Tensor) -> Tensor:
+        """params (batch, n_params) -> nats of every level, all finite, (batch, n_levels)."""
 
 
 class GaussianMixture(Likelihood):
@@ -94,8 +95,8 @@ class Bernoulli(Discrete):
         )
         return (u < params[..., 0].sigmoid()).to(params.dtype)
 
-    def masses(self, params: Tensor) -> Tensor:
-        return torch.cat([-params, params], -1).sigmoid()
+    def log_masses(self, params: Tensor) -> Tensor:
+        return F.logsigmoid(torch.cat([-params, params], -1))
 
 
 class Categorical(Discrete):
@@ -117,8 +118,8 @@ class Categorical(Discrete):
         edges = params.softmax(-1).cumsum(-1)[..., :-1]
         return (u[..., None] >= edges).sum(-1).to(params.dtype)
 
-    def masses(self, params: Tensor) -> Tensor:
-        return params.softmax(-1)
+    def log_masses(self, params: Tensor) -> Tensor:
+        return params.log_softmax(-1)
 
 
 class LogisticMixture(Discrete):
@@ -166,20 +167,24 @@ class LogisticMixture(Discrete):
         x = mean.gather(-1, chosen)[..., 0] + log_scale.gather(-1, chosen)[..., 0].exp() * noise
         return x.round().clamp(0, self.n_levels - 1)
 
-    def masses(self, params: Tensor) -> Tensor:
-        n_rows = max(1, MASSES_AT_ONCE // (self.n_levels * self.n_components))
-        return torch.cat([self._masses(part) for part in params.split(n_rows)])
+    def log_masses(self, params: Tensor) -> Tensor:
+        is_cpu = params.device.type == "cpu"
+        most = MASSES_AT_ONCE if is_cpu else MASSES_AT_ONCE_ELSEWHERE
+        n_rows = max(1, most // (self.n_levels * self.n_components))
+        return torch.cat([self._log_masses(part) for part in params.split(n_rows)])
 
-    def _masses(self, params: Tensor) -> Tensor:
+    def _log_masses(self, params: Tensor) -> Tensor:
         logits, mean, log_scale = self._split(params)
         sharpness = torch.exp(-log_scale)[..., None]
         edges = torch.arange(self.n_levels - 1, dtype=params.dtype, device=params.device) + 0.5
         # As in `log_prob`, but an edge between two levels is computed once.
         z = (edges - mean[..., None]) * sharpness
-        below, above = torch.sigmoid(z), torch.sigmoid(-z)
-        inside = -torch.expm1(-sharpness) * below[..., 1:] * above[..., :-1]
-        each = torch.cat([below[..., :1], inside, above[..., -1:]], -1)
-        return (logits.softmax(-1)[..., None, :] @ each)[..., 0, :]
+        log_below = F.logsigmoid(z)
+        log_above = log_below - z
+        log_inside = torch.log(-torch.expm1(-sharpness))
+        inner = log_below[..., 1:] + log_above[..., :-1] + log_inside
+        each = torch.cat([log_below[..., :1], inner, log_above[..., -1:]], -1)
+        return (each + logits.log_softmax(-1)[..., None]).logsumexp(-2)
 
     def _split(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Logits, means and log-scales in levels; components start apart, as wide as that."""

@@ -14,9 +14,12 @@ from densekit.densities.level_draws import GuidedDraws, LevelDraws
 from densekit.densities.likelihoods import Bernoulli, Categorical, Discrete, LogisticMixture
 from densekit.errors import ContextError
 from densekit.networks import GatedConvNet
+from densekit.transforms.base import check_context
 
 if TYPE_CHECKING:
     from densekit.testing.cases import DensityCase
+
+MAX_GUIDED_ROWS = 512  # images times classes, whose features are in memory together
 
 
 class PixelCNN(Density):
@@ -96,7 +99,7 @@ class PixelCNN(Density):
         generator: torch.Generator | None = None,
         temperature: float = 1.0,
         guidance: float = 0.0,
-        on_row: Callable[[], object] = lambda: None,
+        on_row: Callable[[int], object] = lambda n_images: None,
     ) -> Tensor:
         """Keep the known numbers and draw the others, each given all numbers before it.
 
@@ -111,9 +114,10 @@ class PixelCNN(Density):
             likeliest level is taken.
         guidance : float, default=0.0
             Power of ``p(y | x_1, ..., x_t)`` by which levels gain mass that tell the class of a
-            one-hot context from the others. Above 0 every class costs as much as drawing does.
+            one-hot context from the others, before the temperature's. Above 0 every class costs as
+            much as drawing does.
         on_row : callable, optional
-            Called after each row of pixels.
+            Called after each row of pixels, with the number of images that got one.
 
         Raises
         ------
@@ -122,11 +126,31 @@ class PixelCNN(Density):
         ContextError
             Also a ValueError: there are no classes to guide to.
         """
-        draws = self._draws(temperature, guidance, context, generator)
+        who = type(self).__name__
+        check_not_negative(who, temperature=temperature, guidance=guidance)
+        if not guidance:
+            draws = LevelDraws(self.likelihood, temperature, generator)
+            return self._complete(x, is_known, context, draws, on_row)
+        classes = self._classes(who, context, len(x)).to(x)
+        done = []
+        for part in torch.arange(len(x)).split(max(1, MAX_GUIDED_ROWS // classes.shape[1])):
+            own = classes[part]
+            draws = GuidedDraws(self.likelihood, temperature, generator, guidance, own)
+            each = torch.eye(own.shape[1]).to(own).repeat(len(own), 1)
+            done.append(self._complete(x[part], is_known[part], each, draws, on_row))
+        return torch.cat(done) if done else x.clone()
+
+    def _complete(
+        self,
+        x: Tensor,
+        is_known: Tensor,
+        context: Tensor | None,
+        draws: LevelDraws,
+        on_row: Callable[[int], object],
+    ) -> Tensor:
+        """Complete images, each of which is there as often as `draws` says."""
         if not len(x):
             return x.clone()
-        if draws.n_copies > 1:
-            context = torch.eye(draws.n_copies).to(x).repeat(len(x), 1)
         levels = x.clone()
 
         def step(channel: int, row: int, column: int, params: Tensor) -> Tensor:
@@ -136,26 +160,19 @@ class PixelCNN(Density):
             return self._scaled(levels[place]).repeat_interleave(draws.n_copies, 0)
 
         seen = torch.zeros_like(x).repeat_interleave(draws.n_copies, 0)
-        self.network.solve(step, seen, self._flat(context, seen), on_row=on_row)
+        context = self._flat(context, seen)
+        self.network.solve(step, seen, context, on_row=lambda: on_row(len(x)))
         return levels
 
-    def _draws(
-        self,
-        temperature: float,
-        guidance: float,
-        context: Tensor | None,
-        generator: torch.Generator | None,
-    ) -> LevelDraws:
-        who = f"{type(self).__name__}.complete"
-        check_not_negative(who, temperature=temperature, guidance=guidance)
-        if not guidance:
-            return LevelDraws(self.likelihood, temperature, generator)
-        if context is None or not _is_one_hot(context):
+    def _classes(self, who: str, context: Tensor | None, n_rows: int) -> Tensor:
+        """One-hot rows of context, which guidance wants."""
+        if self.context_shape is None or context is None or not _is_one_hot(context):
             raise ContextError(
-                f"{who} got guidance={guidance!r} and no one-hot context, expected that: guidance "
-                "tells classes apart."
+                f"{who} got guidance and no one-hot context, expected that: guidance tells classes "
+                "apart."
             )
-        return GuidedDraws(self.likelihood, temperature, generator, guidance, context)
+        check_context(who, context, self.context_shape)
+        return context.expand(n_rows, -1)
 
     def _scaled(self, x: Tensor) -> Tensor:
         """Levels as numbers from -1 to 1."""

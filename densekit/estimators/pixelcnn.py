@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.utils.validation import check_scalar
+from sklearn.utils.validation import check_is_fitted, check_scalar
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -146,8 +146,8 @@ class PixelCNNEstimator(ImageEstimator):
         self._check_draws(who, temperature, guidance)
 
         def draw(n: int, context: Tensor | None, generator: torch.Generator) -> Tensor:
-            height = self.density_.event_shape[1]
-            with tqdm(total=height, desc=who, disable=not self.verbose) as bar:
+            n_rows = n * self.density_.event_shape[1]
+            with tqdm(total=n_rows, desc=who, disable=not self.verbose) as bar:
                 return self._core.sample(
                     n,
                     context,
@@ -246,8 +246,9 @@ class PixelCNNEstimator(ImageEstimator):
 
     def _check_draws(self, who: str, temperature: float, guidance: float) -> None:
         """Refuse what `PixelCNN.complete` would, and say so to who called the estimator."""
+        check_is_fitted(self)
         check_not_negative(who, temperature=temperature, guidance=guidance)
-        if guidance and not isinstance(getattr(self, "_context_", None), Labels):
+        if guidance and not self._has_classes():
             raise ContextError(
                 f"{who} got guidance={guidance!r}, expected 0 where there are no classes to tell "
                 "apart; fit with conditional=True and labels as y."
@@ -278,8 +279,7 @@ class PixelCNNEstimator(ImageEstimator):
         return trainer
 
     def _contrast(self) -> float:
-        has_labels = isinstance(getattr(self, "_context_", None), Labels)
-        has_classes = has_labels and len(self.classes_) > 1
+        has_classes = self._has_classes()
         if isinstance(self.contrast, str):
             is_worth_it = has_classes and self.n_samples_fit_ >= MANY_ROWS
             return CONTRAST_OF_MANY if is_worth_it else 0.0
@@ -290,6 +290,10 @@ class PixelCNNEstimator(ImageEstimator):
                 "as y."
             )
         return self.contrast
+
+    def _has_classes(self) -> bool:
+        has_labels = isinstance(getattr(self, "_context_", None), Labels)
+        return has_labels and len(self.classes_) > 1
 
     def _sizes(self) -> dict[str, Any]:
         return super()._sizes() | _PRESETS[self.preset]
