@@ -106,7 +106,7 @@ def _binarized(epochs: int | None) -> Task:
         )
         return {"test nats": -scores.mean(), "error": scores.std() / len(scores) ** 0.5}
 
-    return PixelCNNEstimator(**_options(epochs, 10)), train, None, found
+    return PixelCNNEstimator(**_options(epochs, 12)), train, None, found
 
 
 def _classes(epochs: int | None) -> Task:
