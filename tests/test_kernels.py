@@ -1,6 +1,7 @@
 """The fast path beyond what the contract kit compares."""
 
 import copy
+import os
 import platform
 import subprocess
 import sys
@@ -192,6 +193,39 @@ def test_functions_compile_where_no_folder_is_writable(monkeypatch):
 
     monkeypatch.setattr(numba, "njit", without_cache)
     assert compiled.compiled(lambda x: x + x)(2.0) == 4.0
+
+
+STEPS = """
+import hashlib
+import torch
+from densekit.densities import Flow, Normal
+from densekit.testing import tools
+from densekit.transforms import Autoregressive, Chain, Coupling
+torch.set_num_threads(1)
+torch.manual_seed(0)
+for elementwise in ("spline", "affine"):
+    layers = [kind((7,), elementwise=elementwise) for kind in (Autoregressive, Coupling)]
+    flow = Flow(Chain(layers), Normal((7,))).double()
+    tools.shake(flow, 0)
+    x = torch.randn(161, 7, dtype=torch.float64)
+    flow.gradient_pass()(x, None, torch.ones(161, dtype=torch.float64))
+    found = [parameter.grad for parameter in flow.parameters()]
+    with torch.no_grad():
+        found += [flow.log_prob(x), flow.sample(100, generator=torch.Generator().manual_seed(0))]
+    content = b"".join(value.numpy().tobytes() for value in found)
+    print(hashlib.sha256(content).hexdigest())
+"""
+
+
+def test_a_process_that_compiles_finds_the_same_bits_as_one_that_loads(tmp_path):
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    found = []
+    for _ in range(2):
+        run = [sys.executable, "-c", STEPS]
+        process = subprocess.run(run, check=True, capture_output=True, text=True, env=environment)
+        found.append(process.stdout)
+    assert list(tmp_path.rglob("*.nbc"))
+    assert found[0] == found[1]
 
 
 FAULTS = """

@@ -23,7 +23,15 @@ def compiled_sums(function: Callable[..., Any]) -> Any:
 
 
 def _compile(function: Callable[..., Any], flags: set[str]) -> Any:
-    options: dict[str, Any] = {"fastmath": flags, "error_model": "numpy", "nogil": True}
+    # A function that others call goes into each of them whole. Otherwise a process that compiles it
+    # runs the callee's own machine code, one that finds it on disk the copy inside the caller's,
+    # and the two may contract differently.
+    options: dict[str, Any] = {
+        "fastmath": flags,
+        "error_model": "numpy",
+        "nogil": True,
+        "forceinline": True,
+    }
     try:
         return numba.njit(cache=True, **options)(function)
     except RuntimeError:  # Numba found no folder that it may write to
