@@ -203,17 +203,15 @@ from densekit.testing import tools
 from densekit.transforms import Autoregressive, Chain, Coupling
 torch.set_num_threads(1)
 torch.manual_seed(0)
-for elementwise in ("spline", "affine"):
-    layers = [kind((7,), elementwise=elementwise) for kind in (Autoregressive, Coupling)]
-    flow = Flow(Chain(layers), Normal((7,))).double()
-    tools.shake(flow, 0)
-    x = torch.randn(161, 7, dtype=torch.float64)
-    flow.gradient_pass()(x, None, torch.ones(161, dtype=torch.float64))
-    found = [parameter.grad for parameter in flow.parameters()]
-    with torch.no_grad():
-        found += [flow.log_prob(x), flow.sample(100, generator=torch.Generator().manual_seed(0))]
-    content = b"".join(value.numpy().tobytes() for value in found)
-    print(hashlib.sha256(content).hexdigest())
+layers = [kind((7,), elementwise="spline") for kind in (Autoregressive, Coupling)]
+flow = Flow(Chain(layers), Normal((7,))).double()
+tools.shake(flow, 0)
+x = torch.randn(161, 7, dtype=torch.float64)
+flow.gradient_pass()(x, None, torch.ones(161, dtype=torch.float64))
+found = [parameter.grad for parameter in flow.parameters()]
+with torch.no_grad():
+    found.append(flow.log_prob(x))
+print(hashlib.sha256(b"".join(value.numpy().tobytes() for value in found)).hexdigest())
 """
 
 
