@@ -7,7 +7,6 @@ import os
 import resource
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -115,8 +114,8 @@ def _classes(epochs: int | None) -> Task:
     def found(model: Any, folder: Path) -> Result:
         classes, bits = _by_bayes(model, X_test)
         _draw(folder, "classes", lambda: ImageGrid.from_estimator(model, 100, random_state=0))
-        guided = partial(ImageGrid.from_estimator, model, 100, random_state=0, guidance=2.0)
-        _draw(folder, "classes_guided", guided)
+        options = {"random_state": 0, **WAYS["guided by 2"]}
+        _draw(folder, "classes_guided", lambda: ImageGrid.from_estimator(model, 100, **options))
         asked, reader = np.arange(N_SAMPLES) % 10, _reader(X, y)
 
         def read(**options: float) -> float:

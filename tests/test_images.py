@@ -6,27 +6,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from digits import X, Y, half, pixelcnn
 from matplotlib import pyplot
 from noise import noisy
-from sklearn.datasets import load_digits
 from sklearn.utils.validation import check_is_fitted
 
-from densekit import GlowEstimator, PixelCNNEstimator, RealNVPEstimator
+from densekit import GlowEstimator, RealNVPEstimator
 from densekit.data.images import Images
 from densekit.densities import PixelCNN
 from densekit.densities.likelihoods import Bernoulli, Categorical, LogisticMixture
 from densekit.errors import ContextError, ParameterError, ShapeError, SupportError
 from densekit.plots import ImageGrid
-
-DIGITS = load_digits()
-X = (DIGITS.images[:120] // 4).astype(np.uint8)  # 8 x 8, levels 0 to 4
-Y = DIGITS.target[:120] % 3
-
-
-def pixelcnn(**options):
-    defaults = {"n_layers": 2, "n_channels": 8, "max_epochs": 2, "random_state": 0}
-    return PixelCNNEstimator(**(defaults | options))
-
 
 # What pixels see
 
@@ -144,12 +134,6 @@ def test_levels_are_counted(greatest, n_levels):
     images = np.zeros((2, 3, 3), dtype=int)
     images[0, 0, 0] = greatest
     assert Images.of(images, None, "auto", who="test").n_levels == n_levels
-
-
-def half():
-    known = np.zeros((8, 8), dtype=bool)
-    known[:4] = True
-    return known
 
 
 def test_completions_keep_what_is_known_and_draw_the_rest():

@@ -3,21 +3,16 @@
 import numpy as np
 import pytest
 import torch
+from digits import X, Y, half, pixelcnn
 from hypothesis import given
 from hypothesis import strategies as st
 from noise import noisy
-from sklearn.datasets import load_digits
 from sklearn.exceptions import NotFittedError
 
-from densekit import PixelCNNEstimator
 from densekit.densities import PixelCNN
 from densekit.densities.level_draws import GuidedDraws, LevelDraws
 from densekit.densities.likelihoods import Bernoulli, Categorical, LogisticMixture
 from densekit.errors import ContextError
-
-DIGITS = load_digits()
-X = (DIGITS.images[:60] // 4).astype(np.uint8)  # 8 x 8, levels 0 to 4
-Y = DIGITS.target[:60] % 3
 
 
 @given(
@@ -176,20 +171,9 @@ def test_guidance_multiplies_masses_by_a_power_of_what_they_say_of_the_class(
         torch.testing.assert_close(found.double(), expected, atol=0.03, rtol=0)
 
 
-def pixelcnn(**options):
-    defaults = {"n_layers": 2, "n_channels": 8, "max_epochs": 2, "random_state": 0}
-    return PixelCNNEstimator(**(defaults | options))
-
-
 @pytest.fixture(scope="module")
 def model():
     return pixelcnn(conditional=True).fit(X, Y)
-
-
-def half():
-    known = np.zeros((8, 8), dtype=bool)
-    known[:4] = True
-    return known
 
 
 def test_estimators_hand_temperature_and_guidance_on(model):

@@ -61,6 +61,8 @@ def images_page(result: dict[str, Any]) -> str:
     ]
     for cell in result["cells"]:
         found = "; ".join(f"{key}: {value:.4g}" for key, value in cell["found"].items())
+        if "remark" in cell:  # what sets the figures apart from those of the present code
+            found += f" ({cell['remark']})"
         row = [
             cell["task"],
             f"`{' '.join(cell['model'].split())}`",

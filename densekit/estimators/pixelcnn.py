@@ -114,13 +114,8 @@ class PixelCNNEstimator(ImageEstimator):
 
         Parameters
         ----------
-        n_samples : int, default=1
-        random_state : int, RandomState or None, default=None
-            None draws others at every call.
-        y : label or array-like, optional
-            With ``conditional=True`` the condition: one for all, or one for each; with
-            ``n_samples=1`` there are as many samples as conditions. Without it, labels are drawn
-            by their frequency in the training data.
+        n_samples, random_state, y
+            As in `DensityEstimator.sample`.
         temperature : float, default=1.0
             Each number is drawn with masses to the power ``1 / temperature``; at 0 the likeliest
             level is taken. Strokes end sooner below one, which does not always look better.
