@@ -114,8 +114,8 @@ def _classes(epochs: int | None) -> Task:
     def found(model: Any, folder: Path) -> Result:
         classes, bits = _by_bayes(model, X_test)
         _draw(folder, "classes", lambda: ImageGrid.from_estimator(model, 100, random_state=0))
-        options = {"random_state": 0, **WAYS["guided by 2"]}
-        _draw(folder, "classes_guided", lambda: ImageGrid.from_estimator(model, 100, **options))
+        guided: dict[str, Any] = {"random_state": 0, **WAYS["guided by 2"]}
+        _draw(folder, "classes_guided", lambda: ImageGrid.from_estimator(model, 100, **guided))
         asked, reader = np.arange(N_SAMPLES) % 10, _reader(X, y)
 
         def read(**options: float) -> float:
