@@ -22,7 +22,7 @@ MIN_SLOPE = 1e-3
 _UNIT_SLOPE = math.log(math.expm1(1 - MIN_SLOPE))
 
 
-class _Bin(NamedTuple):
+class Bin(NamedTuple):
     """The bin that each element falls into; every tensor has the elements' shape."""
 
     left: Tensor
@@ -72,7 +72,7 @@ class Spline(Elementwise):
         bin_ = self._bin(inside, params, axis=0)
         # Clipped before the algebra, so that no branch computes a NaN that a gradient could carry.
         position = ((inside - bin_.left) / bin_.width).clamp(0, 1)
-        share, log_slope = _rational_quadratic(position, bin_)
+        share, log_slope = rational_quadratic(position, bin_)
         is_outside = x.abs() >= self.bound
         z = torch.where(is_outside, x, bin_.bottom + bin_.height * share)
         return z, log_slope.masked_fill(is_outside, 0.0)
@@ -83,13 +83,13 @@ class Spline(Elementwise):
         inside = z.clamp(-self.bound, self.bound)
         bin_ = self._bin(inside, params, axis=1)
         share = ((inside - bin_.bottom) / bin_.height).clamp(0, 1)
-        position = _solve(share, bin_)
-        _, log_slope = _rational_quadratic(position, bin_)
+        position = solve_rational_quadratic(share, bin_)
+        _, log_slope = rational_quadratic(position, bin_)
         is_outside = z.abs() >= self.bound
         x = torch.where(is_outside, z, bin_.left + bin_.width * position)
         return x, -log_slope.masked_fill(is_outside, 0.0)
 
-    def _bin(self, value: Tensor, params: Tensor, axis: int) -> _Bin:
+    def _bin(self, value: Tensor, params: Tensor, axis: int) -> Bin:
         """Pick each element's bin by its place among the knots of x (axis 0) or of z (axis 1)."""
         raw = params.movedim(-1, 0)  # bins first, which is the fast layout
         widths, heights = (
@@ -101,7 +101,7 @@ class Spline(Elementwise):
         slopes = F.softplus(raw[2 * self.n_bins :] + _UNIT_SLOPE) + MIN_SLOPE
         slopes = F.pad(slopes, (0, 0) * (slopes.ndim - 1) + (1, 1), value=1.0)
         tables = (lefts, widths, bottoms, heights, slopes[:-1], slopes[1:])
-        return _Bin(*(table.gather(0, index)[0] for table in tables))
+        return Bin(*(table.gather(0, index)[0] for table in tables))
 
     def _sizes(self, raw: Tensor) -> Tensor:
         """Widths or heights of the bins, which fill the box."""
@@ -122,7 +122,7 @@ class Spline(Elementwise):
         ]
 
 
-def _rational_quadratic(position: Tensor, bin_: _Bin) -> tuple[Tensor, Tensor]:
+def rational_quadratic(position: Tensor, bin_: Bin) -> tuple[Tensor, Tensor]:
     """Share of the bin's height reached at a position in [0, 1], and the log-slope (eqs. 4, 5)."""
     slope = bin_.height / bin_.width
     across = position * (1 - position)
@@ -136,7 +136,7 @@ def _rational_quadratic(position: Tensor, bin_: _Bin) -> tuple[Tensor, Tensor]:
     return share, 2 * (slope / denominator).log() + numerator.log()
 
 
-def _solve(share: Tensor, bin_: _Bin) -> Tensor:
+def solve_rational_quadratic(share: Tensor, bin_: Bin) -> Tensor:
     """Position at which the share of the height is reached (eqs. 6 to 8)."""
     slope = bin_.height / bin_.width
     bend = bin_.slope_left + bin_.slope_right - 2 * slope

@@ -14,7 +14,7 @@ from torch import Tensor
 from densekit.densities.base import Density
 from densekit.densities.flow import Flow
 from densekit.errors import ConstantColumnWarning
-from densekit.transforms import Bounded, Cast, Chain, Standardize, Transform
+from densekit.transforms import Bounded, Cast, Chain, Gaussianize, Standardize, Transform
 
 # Training rows lie on a grid this fine, in standard deviations: a change of units then moves them
 # by nothing at all, where rounding errors would grow from step to step.
@@ -39,7 +39,7 @@ def fit_preprocessing(
     if np.isfinite(bounds).any():
         steps.append(Bounded(event_shape, low=bounds[0].tolist(), high=bounds[1].tolist()))
     if standardize:
-        steps.append(Standardize(event_shape))
+        steps += [Standardize(event_shape), Gaussianize(event_shape)]
     chain = Chain(steps, event_shape=event_shape).double().to(x.device)
     chain.fit_statistics(x)
     is_constant = _constant_columns(chain)

@@ -11,6 +11,7 @@ from densekit.kernels.elementwise import MapKernel
 from densekit.kernels.gate import gate
 from densekit.kernels.layer import Layer, map_layer, unmap_layer
 from densekit.kernels.linear import LinearPass
+from densekit.kernels.marginals import map_marginals
 from densekit.kernels.memory import keep_freed_memory
 from densekit.kernels.passes import LayerPass, Pass, Scratch, is_learned
 from densekit.kernels.perceptron import perceptron
@@ -35,6 +36,7 @@ __all__ = [
     "is_learned",
     "is_usable",
     "map_layer",
+    "map_marginals",
     "map_rows",
     "norm_squared",
     "perceptron",

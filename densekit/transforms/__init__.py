@@ -7,6 +7,7 @@ from densekit.transforms.chain import Chain
 from densekit.transforms.conv_coupling import ConvCoupling
 from densekit.transforms.coupling import Coupling
 from densekit.transforms.factor import Factor
+from densekit.transforms.gaussianize import Gaussianize
 from densekit.transforms.inverse import Inverse
 from densekit.transforms.linear import Linear
 from densekit.transforms.permutation import Permutation
@@ -23,6 +24,7 @@ __all__ = [
     "ConvCoupling",
     "Coupling",
     "Factor",
+    "Gaussianize",
     "Inverse",
     "Linear",
     "Permutation",

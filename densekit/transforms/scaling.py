@@ -44,7 +44,7 @@ class Standardize(Transform):
         self.register_buffer("is_constant", torch.zeros(n_features, dtype=torch.bool))
 
     def fit_statistics(self, x: Tensor) -> None:
-        loc, scale, is_constant = _location_and_scale(x)
+        loc, scale, is_constant = location_and_scale(x)
         floor = CONSTANT_FLOOR * _greatest(x).clamp_min(1)
         self.is_constant.copy_(is_constant)
         self.loc.copy_(torch.where(is_constant, x[0], loc))
@@ -92,7 +92,7 @@ class ActNorm(Transform):
 
     @torch.no_grad()
     def fit_statistics(self, x: Tensor) -> None:
-        loc, scale, _ = _location_and_scale(x.transpose(0, 1).flatten(1).T)
+        loc, scale, _ = location_and_scale(x.transpose(0, 1).flatten(1).T)
         self.shift.copy_(-loc.view_as(self.shift))
         scale = scale.clamp_min(CONSTANT_FLOOR)  # finite for a constant column
         self.log_scale.copy_(-scale.log().view_as(self.log_scale))
@@ -135,7 +135,7 @@ def _fold(shift: Tensor, log_scale: Tensor) -> RowMap:
     return lambda x: (x * scale + offset, np.full(len(x), log_det))
 
 
-def _location_and_scale(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def location_and_scale(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Robust location and scale of each column, and whether it is constant."""
     rows = x[:: max(1, len(x) // MAX_ROWS_FOR_QUANTILES)]
     ordered = rows.sort(0).values
