@@ -103,12 +103,12 @@ def _at_quantiles(y: Array, n_bins: int) -> _Knots:
     reach = min(_OUTERMOST, -ndtri(4 / len(y)))
     heights = np.linspace(-reach, reach, n_bins + 1)
     found = np.interp(ndtr(heights), (np.arange(len(y)) + 0.5) / len(y), y)
-    places = np.cumsum(
-        np.maximum(
-            np.diff(found, prepend=found[0]), np.diff(heights, prepend=heights[0]) / _STEEPEST
-        )
-    )
-    places += np.mean(found - places)
+    # Quantiles that coincide, or nearly, move apart to both sides alike, so that values that repeat
+    # lie where the spline is steepest.
+    least = (heights - heights[0]) / _STEEPEST
+    apart = found - least
+    upper, lower = np.maximum.accumulate(apart), np.minimum.accumulate(apart[::-1])[::-1]
+    places = (upper + lower) / 2 + least
     slopes = PchipInterpolator(places, heights).derivative()(places).clip(_FLATTEST, _STEEPEST)
     slopes[[0, -1]] = slopes[[0, -1]].clip(_FLATTEST_TAIL)
     return _Knots(places, heights, slopes)
