@@ -199,7 +199,7 @@ def test_a_terrible_start_does_not_hide_the_end():
 
 
 def test_pictures_take_the_place_they_are_given(maf):
-    figure, axes = plt.subplots(2, 2, layout="constrained")
+    figure, axes = plt.subplots(2, 2, figsize=(10, 8), layout="constrained")
     PairDisplay.from_estimator(maf, IRIS, columns=[0, 1], ax=axes[0, 0])
     LatentDisplay.from_estimator(maf, IRIS[1::2], ax=axes[0, 1])
     TrainingDisplay.from_estimator(maf, ax=axes[1, 0])

@@ -56,6 +56,7 @@ class DensityEstimator(TrainedDensity, DensityMixin, BaseEstimator, ABC):
     """
 
     support: Any = parameter("real")
+    gaussianize: bool = parameter(True, boolean)
     conditional: bool = parameter(False, boolean)
     max_epochs: int | str = parameter(500, integer(1))  # images know "auto", here and below
     batch_size: int | str = parameter("auto", either(one_of("auto"), integer(1)))

@@ -15,6 +15,11 @@ _SHARED = """\
 support : "real", "positive", "unit", (low, high), list or dict, default="real"
     Bounds of the columns: one value for all, a list with one for each, or a dict from column
     names or numbers to values. Samples keep inside; rows outside score minus infinity.
+gaussianize : bool, default=True
+    Whether columns that are far from normal are first brought near a normal distribution, each by a
+    fixed map of its own (`transforms.Gaussianize`), so that the model has only to learn how they
+    depend on each other. Otherwise they are standardised and no more; discrete models take them as
+    they are.
 conditional : bool, default=False
     Whether the density is conditioned on the `y` of `fit`: labels (1-D) or numbers (2-D).
 max_epochs : int, default=500

@@ -27,6 +27,7 @@ def fit_preprocessing(
     bounds: NDArray[np.float64],
     *,
     standardize: bool,
+    gaussianize: bool,
     names: Sequence[str] | None,
     who: str,
 ) -> Chain:
@@ -39,7 +40,9 @@ def fit_preprocessing(
     if np.isfinite(bounds).any():
         steps.append(Bounded(event_shape, low=bounds[0].tolist(), high=bounds[1].tolist()))
     if standardize:
-        steps += [Standardize(event_shape), Gaussianize(event_shape)]
+        steps.append(Standardize(event_shape))
+        if gaussianize:
+            steps.append(Gaussianize(event_shape))
     chain = Chain(steps, event_shape=event_shape).double().to(x.device)
     chain.fit_statistics(x)
     is_constant = _constant_columns(chain)

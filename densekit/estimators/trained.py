@@ -42,6 +42,7 @@ class TrainedDensity(StoredDensity, BaseEstimator):
     """What happens inside `fit`; `DensityEstimator` says what its parameters mean."""
 
     support: Any
+    gaussianize: bool
     conditional: bool
     max_epochs: int | str
     batch_size: int | str
@@ -170,6 +171,7 @@ class TrainedDensity(StoredDensity, BaseEstimator):
             x,
             self.support_,
             standardize=self._standardizes(),
+            gaussianize=self.gaussianize,
             names=getattr(self, "feature_names_in_", None),
             who=type(self).__name__,
         )

@@ -37,7 +37,6 @@ def map_marginals(
         Starts as what all rows share.
     """
     one = x.dtype.type(1)
-    two = one + one
     # Slopes are multiplied, and seldom is a logarithm taken: it costs as much as all the rest.
     most = one / np.sqrt(np.finfo(x.dtype).tiny)
     for i in range(len(x)):
@@ -50,36 +49,35 @@ def map_marginals(
                 value = math.copysign(math.log(size + root), value)
                 slope /= root
             value = (value - bend[2, j]) * bend[3, j]
-            last = n_bins[j]
-            if last:
-                lefts, bottoms, slopes = knots[0, j], knots[1, j], knots[2, j]
-                if value <= lefts[0]:
-                    slope *= slopes[0]
-                    value = bottoms[0] + (value - lefts[0]) * slopes[0]
-                elif value >= lefts[last]:
-                    slope *= slopes[last]
-                    value = bottoms[last] + (value - lefts[last]) * slopes[last]
-                else:
-                    low = 0
-                    for k in range(1, last):
-                        low += value > lefts[k]
-                    left, bottom, first, second = (
-                        lefts[low],
-                        bottoms[low],
-                        slopes[low],
-                        slopes[low + 1],
-                    )
-                    width, height = lefts[low + 1] - left, bottoms[low + 1] - bottom
-                    mean = height / width
-                    share = (value - left) / width
-                    rest = one - share
-                    across = share * rest
-                    ratio = mean / (mean + (first + second - two * mean) * across)
-                    rise = second * share * share + two * mean * across + first * rest * rest
-                    slope *= ratio * ratio * rise
-                    value = bottom + width * ratio * (mean * share * share + first * across)
+            if n_bins[j]:
+                value, steepness = _map_by_spline(value, knots[:, j], n_bins[j])
+                slope *= steepness
             z[i, j] = value
             if slope * most < one or slope > most:
                 log_det[i] += math.log(slope)
                 slope = one
         log_det[i] += math.log(slope)
+
+
+@compiled
+def _map_by_spline(value: float, knots: Array, last: int) -> tuple[float, float]:
+    """The value of a spline (Durkan 2019, eqs. 4 and 5), and its slope."""
+    one = knots.dtype.type(1)
+    two = one + one
+    lefts, bottoms, slopes = knots[0], knots[1], knots[2]
+    if value <= lefts[0]:
+        return bottoms[0] + (value - lefts[0]) * slopes[0], slopes[0]
+    if value >= lefts[last]:
+        return bottoms[last] + (value - lefts[last]) * slopes[last], slopes[last]
+    low = 0
+    for k in range(1, last):
+        low += value > lefts[k]
+    left, bottom, first, second = lefts[low], bottoms[low], slopes[low], slopes[low + 1]
+    width, height = lefts[low + 1] - left, bottoms[low + 1] - bottom
+    mean = height / width
+    share = (value - left) / width
+    rest = one - share
+    across = share * rest
+    ratio = mean / (mean + (first + second - two * mean) * across)
+    rise = second * share * share + two * mean * across + first * rest * rest
+    return bottom + width * ratio * (mean * share * share + first * across), ratio * ratio * rise

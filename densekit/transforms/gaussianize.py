@@ -107,6 +107,7 @@ class Gaussianize(Transform):
         """The bin of each element; for what lies beyond all bins the first one or the last."""
         inner = self.knots[axis, :, 1:-1].contiguous()
         index = torch.searchsorted(inner, value.detach().T.contiguous())
+        index = torch.minimum(index, (self.n_bins - 1).clamp_min(0)[:, None])
         (left, bottom, slope_left), (right, top, slope_right) = (
             [part.gather(1, index + i).T for part in self.knots] for i in (0, 1)
         )
