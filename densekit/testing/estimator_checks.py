@@ -23,7 +23,8 @@ from densekit.testing import tools
 from densekit.testing.cases import Case, EstimatorCase
 
 N_ROWS = 400
-N_EPOCHS = 20  # of short fits
+N_EPOCHS = 10  # of fits whose length no law depends on
+MAX_EPOCHS = 100  # of the others, which are enough for two moons
 
 # Checks that scikit-learn has, but does not call from check_estimator.
 _MORE_OF_SCIKIT_LEARN = ["check_dataframe_column_names_consistency"]
@@ -58,14 +59,16 @@ def _fitted(case: EstimatorCase) -> Any:
 
 
 def _build(case: EstimatorCase) -> Any:
-    return clone(case.build()).set_params(random_state=0)
+    return _shortened(case, MAX_EPOCHS).set_params(random_state=0)
 
 
-def _build_short(case: Case) -> Any:
-    """The estimator for laws that hold however long a fit is: it trains for few epochs."""
+def _shortened(case: Case, max_epochs: int = N_EPOCHS) -> Any:
+    """The estimator of a case, with so many epochs at most."""
     estimator = clone(case.build())
-    has_epochs = "max_epochs" in estimator.get_params(deep=False)
-    return estimator.set_params(max_epochs=N_EPOCHS) if has_epochs else estimator
+    most = estimator.get_params(deep=False).get("max_epochs")
+    if (isinstance(most, int) and most <= max_epochs) or most is None:
+        return estimator
+    return estimator.set_params(max_epochs=max_epochs)
 
 
 def check_scikit_learn(case: Case) -> None:
@@ -75,14 +78,14 @@ def check_scikit_learn(case: Case) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConstantColumnWarning)
         warnings.simplefilter("ignore", estimator_checks.SkipTestWarning)
-        estimator_checks.check_estimator(_build_short(case))
+        estimator_checks.check_estimator(_shortened(case))
 
 
 def check_more_of_scikit_learn(case: Case) -> None:
     """The checks pass that check_estimator leaves out: column names, set_output."""
     if _is_discrete(case):
         return
-    estimator = _build_short(case)
+    estimator = _shortened(case)
     names = list(_MORE_OF_SCIKIT_LEARN)
     if hasattr(estimator, "transform"):
         names += _MORE_FOR_TRANSFORMERS
@@ -98,7 +101,7 @@ def _is_discrete(case: Case) -> bool:
 
 def check_refit_is_repeatable(case: EstimatorCase) -> None:
     """The same random_state gives the same scores, bit for bit."""
-    X, estimator = _data(case), _build_short(case).set_params(random_state=0)
+    X, estimator = _data(case), _shortened(case).set_params(random_state=0)
     first, second = (clone(estimator).fit(X).score_samples(X) for _ in range(2))
     law = "a second fit with the same random_state gives other scores"
     tools.require(np.array_equal(first, second), case, law)
@@ -133,7 +136,7 @@ def check_units(case: EstimatorCase) -> None:
         return
     X = _data(case)
     shift = X.shape[1] * np.log(1000)
-    estimator = _build_short(case).set_params(random_state=0)
+    estimator = _shortened(case).set_params(random_state=0)
     expected, found = (clone(estimator).fit(rows).score_samples(rows) for rows in (X, 1000 * X + 7))
     gap = np.abs(found + shift - expected).max()
     tools.require(gap < 1e-4, case, f"a change of units moves the scores by {gap:.3g} too much")
@@ -212,7 +215,7 @@ def check_constant_column(case: EstimatorCase) -> None:
     if case.levels is not None:
         return
     X = np.column_stack([_data(case), np.full(N_ROWS, 3.0)])
-    estimator = _build_short(case).set_params(random_state=0)
+    estimator = _shortened(case).set_params(random_state=0)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         estimator.fit(X)
