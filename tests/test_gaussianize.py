@@ -57,6 +57,13 @@ def test_normal_columns_stay_as_they_are():
     assert log_det.abs().max() < 0.1
 
 
+def test_constant_columns_stay_as_they_are():
+    x = torch.full((500, 1), 3.0, dtype=torch.float64)
+    z, log_det = fitted(x[:, 0])(x + 0.1)
+    torch.testing.assert_close(z, x + 0.1)
+    assert log_det.abs().max() == 0
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("name", COLUMNS)
 def test_the_kernel_does_what_the_plain_path_does(name, dtype):

@@ -62,7 +62,9 @@ _NO_SPLINE = _Knots(np.array([0.0, 1.0]), np.array([0.0, 1.0]), np.ones(2))
 
 
 def fit_marginal(x: Array) -> Marginal:
-    """Choose the map of a column, which is standardised."""
+    """Choose the map of a column, which is standardised; a constant one stays as it is."""
+    if np.ptp(x) == 0:
+        return Marginal(False, (0.0, 1.0, 0.0, 1.0), 0, _laid_out(_NO_SPLINE))
     is_bent, bend = _fit_bend(x)
     centre, width, loc, scale = bend
     w = (x - centre) / width
