@@ -44,6 +44,14 @@ def test_held_out_rows_are_likelier_than_under_a_normal_distribution(name):
     assert ours > theirs + 0.1
 
 
+def test_splines_of_many_rows_are_for_values_that_repeat():
+    few, many = normal_rows(5000), normal_rows(20_000)
+    few_in_heaps, many_in_heaps = (COLUMNS["two heaps"](rows) / 2 for rows in (few, many))
+    assert fitted(few_in_heaps).n_bins > 0
+    assert fitted(many_in_heaps).n_bins == 0
+    assert fitted(many.clamp_min(0.5)).n_bins > 0
+
+
 @pytest.mark.parametrize("name", ["lognormal", "cauchy"])
 def test_smooth_columns_become_normal(name):
     z, _ = fitted(COLUMNS[name](normal_rows()))(COLUMNS[name](normal_rows())[:, None])

@@ -57,7 +57,7 @@ class Gaussianize(Transform):
         rows = x[:: max(1, len(x) // MAX_ROWS)].double().cpu()
         rows = (rows / GRID).round() * GRID
         for j, column in enumerate(rows.T):
-            found = fit_marginal(column.numpy())
+            found = fit_marginal(column.numpy(), len(x))
             self.is_bent[j], self.n_bins[j] = found.is_bent, found.n_bins
             self.bend[:, j] = torch.tensor(found.bend)
             self.knots[:, j] = torch.from_numpy(found.knots)

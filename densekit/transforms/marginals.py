@@ -26,6 +26,9 @@ _N_FOLDS = 5
 # Nats of a column that a spline must gain over none: of closely related columns each with small
 # bumps of its own a flow learns less well than of smooth ones.
 _LEAST_GAIN = 0.25
+# From so many rows on flows learn what is fine by themselves, and better; a spline is then for
+# values that repeat, which alone gain as much.
+_MANY_ROWS, _LEAST_GAIN_OF_MANY = 10_000, 2.0
 _STEEPEST = 50.0  # slope of a spline, so that values that repeat make no spike without end
 _FLATTEST, _FLATTEST_TAIL = 1e-4, 0.3
 _OUTERMOST = 3.0  # standard deviations, to which splines reach
@@ -61,14 +64,24 @@ class _Knots(NamedTuple):
 _NO_SPLINE = _Knots(np.array([0.0, 1.0]), np.array([0.0, 1.0]), np.ones(2))
 
 
-def fit_marginal(x: Array) -> Marginal:
-    """Choose the map of a column, which is standardised; a constant one stays as it is."""
+def fit_marginal(x: Array, n_rows: int) -> Marginal:
+    """Choose the map of a column, which is standardised; a constant one stays as it is.
+
+    Parameters
+    ----------
+    x : array of shape (n,)
+    n_rows : int
+        Of the table, of which `x` may be a part.
+    """
     if np.ptp(x) == 0:
         return Marginal(False, (0.0, 1.0, 0.0, 1.0), 0, _laid_out(_NO_SPLINE))
     is_bent, bend = _fit_bend(x)
     centre, width, loc, scale = bend
     w = (x - centre) / width
-    n_bins, knots = _fit_spline(np.sort(((np.arcsinh(w) if is_bent else w) - loc) / scale))
+    n_bins, knots = _fit_spline(
+        np.sort(((np.arcsinh(w) if is_bent else w) - loc) / scale),
+        _LEAST_GAIN if n_rows < _MANY_ROWS else _LEAST_GAIN_OF_MANY,
+    )
     return Marginal(is_bent, bend, n_bins, _laid_out(knots))
 
 
@@ -87,12 +100,12 @@ def _fit_bend(x: Array) -> tuple[bool, tuple[float, float, float, float]]:
     return True, (centre, width, float(loc), 1.0 if bool(is_constant) else float(scale))
 
 
-def _fit_spline(y: Array) -> tuple[int, _Knots]:
+def _fit_spline(y: Array, least_gain: float) -> tuple[int, _Knots]:
     """Knots by the number of bins that held-out rows like best; for a sorted column."""
     fold = np.random.default_rng(0).permutation(len(y)) % _N_FOLDS
     parts = [(y[fold != i], y[fold == i]) for i in range(_N_FOLDS)]
     candidates = [n_bins for n_bins in _N_BINS if len(y) >= n_bins * _MIN_ROWS_PER_BIN]
-    best, best_score = 0, -0.5 * float(np.mean(np.square(y))) + _LEAST_GAIN
+    best, best_score = 0, -0.5 * float(np.mean(np.square(y))) + least_gain
     for n_bins in candidates:
         scores = [_likelihood(_at_quantiles(rows, n_bins), rest) for rows, rest in parts]
         if np.mean(scores) > best_score:
