@@ -235,7 +235,7 @@ def write_page(
 ) -> None:
     """Make the page of benchmarks from what the other commands wrote."""
     parts = [
-        page(json.loads(path.read_text()))
+        pages.section(page, json.loads(path.read_text()))
         for name, page in pages.PAGES.items()
         for path in sorted(folder.glob(f"{name}*.json"))
     ]

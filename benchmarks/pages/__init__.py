@@ -1,5 +1,8 @@
 """Tables of what was measured, as pages of Markdown."""
 
+from collections.abc import Callable
+from typing import Any
+
 from benchmarks.pages.anomaly import anomaly_page, sizes_page
 from benchmarks.pages.files import large_page, robustness_page
 from benchmarks.pages.flows import paper_page, quality_page, speed_page, stability_page
@@ -19,3 +22,10 @@ PAGES = {
     "robustness": robustness_page,
     "large": large_page,
 }
+
+
+def section(page: Callable[[dict[str, Any]], str], result: dict[str, Any]) -> str:
+    """The page of a result, with the remark under its heading that someone wrote into the JSON."""
+    heading, _, rest = page(result).partition("\n")
+    remark = result.get("remark")
+    return "\n".join([heading, f"\n{remark}", rest] if remark else [heading, rest])
