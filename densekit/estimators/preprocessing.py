@@ -15,10 +15,8 @@ from densekit.densities.base import Density
 from densekit.densities.flow import Flow
 from densekit.errors import ConstantColumnWarning
 from densekit.transforms import Bounded, Cast, Chain, Gaussianize, Standardize, Transform
+from densekit.transforms.gaussianize import GRID
 
-# Training rows lie on a grid this fine, in standard deviations: a change of units then moves them
-# by nothing at all, where rounding errors would grow from step to step.
-GRID = 2.0**-20
 CHUNK = 8192  # rows at a time
 
 

@@ -1,4 +1,4 @@
-"""Fixed maps of columns, each on its own: a bend, and a rational quadratic spline on top."""
+"""Fixed maps of columns, each on its own: a bend, and a rational-quadratic spline on top."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from densekit.kernels.compiled import compiled
 from densekit.kernels.elementwise import Array
+from densekit.kernels.spline import rational_quadratic
 
 
 @compiled
@@ -61,9 +62,8 @@ def map_marginals(
 
 @compiled
 def _map_by_spline(value: float, knots: Array, last: int) -> tuple[float, float]:
-    """The value of a spline (Durkan 2019, eqs. 4 and 5), and its slope."""
+    """The value of a spline with linear tails, and its slope."""
     one = knots.dtype.type(1)
-    two = one + one
     lefts, bottoms, slopes = knots[0], knots[1], knots[2]
     if value <= lefts[0]:
         return bottoms[0] + (value - lefts[0]) * slopes[0], slopes[0]
@@ -74,10 +74,5 @@ def _map_by_spline(value: float, knots: Array, last: int) -> tuple[float, float]
         low += value > lefts[k]
     left, bottom, first, second = lefts[low], bottoms[low], slopes[low], slopes[low + 1]
     width, height = lefts[low + 1] - left, bottoms[low + 1] - bottom
-    mean = height / width
-    share = (value - left) / width
-    rest = one - share
-    across = share * rest
-    ratio = mean / (mean + (first + second - two * mean) * across)
-    rise = second * share * share + two * mean * across + first * rest * rest
-    return bottom + width * ratio * (mean * share * share + first * across), ratio * ratio * rise
+    share, slope = rational_quadratic((value - left) / width, height / width, first, second, one)
+    return bottom + height * share, slope

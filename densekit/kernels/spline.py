@@ -47,7 +47,7 @@ def map_spline(x: Array, raw: Array, options: Array, z: Array, log_slope: Array)
             right = _slope(block[_RAW_RIGHT + i], min_slope, unit_slope, one)
             width, height = block[_SIZE_X + i], block[_SIZE_Z + i]
             place = _clip((block[_PLACE + i] - block[_START_X + i]) / width, one)
-            share, slope = _rational_quadratic(place, height / width, left, right, one)
+            share, slope = rational_quadratic(place, height / width, left, right, one)
             block[_FIRST + i] = block[_START_Z + i] + height * share
             block[_SECOND + i] = log(slope)
         for i in range(n):
@@ -71,7 +71,7 @@ def invert_spline(z: Array, raw: Array, options: Array, x: Array, log_slope: Arr
             width, height = block[_SIZE_X + i], block[_SIZE_Z + i]
             share = _clip((block[_PLACE + i] - block[_START_Z + i]) / height, one)
             place = _solve(share, height / width, left, right, one)
-            _, slope = _rational_quadratic(place, height / width, left, right, one)
+            _, slope = rational_quadratic(place, height / width, left, right, one)
             block[_FIRST + i] = block[_START_X + i] + width * place
             block[_SECOND + i] = -log(slope)
         for i in range(n):
@@ -206,7 +206,7 @@ def _clip(share: Any, one: Any) -> Any:
 
 
 @compiled
-def _rational_quadratic(place: Any, steep: Any, left: Any, right: Any, one: Any) -> Any:
+def rational_quadratic(place: Any, steep: Any, left: Any, right: Any, one: Any) -> Any:
     """Share of the height that is reached at a place in the bin, and the slope (eqs. 4 and 5)."""
     rest = one - place
     across = place * rest

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 from scipy.special import ndtr, ndtri
+from torch import Tensor
 
 from densekit.elementwise.spline import Bin, rational_quadratic
 from densekit.transforms.scaling import location_and_scale
@@ -61,6 +62,7 @@ class _Knots(NamedTuple):
     slopes: Array
 
 
+_NO_BEND = False, (0.0, 1.0, 0.0, 1.0)
 _NO_SPLINE = _Knots(np.array([0.0, 1.0]), np.array([0.0, 1.0]), np.ones(2))
 
 
@@ -74,7 +76,7 @@ def fit_marginal(x: Array, n_rows: int) -> Marginal:
         Of the table, of which `x` may be a part.
     """
     if np.ptp(x) == 0:
-        return Marginal(False, (0.0, 1.0, 0.0, 1.0), 0, _laid_out(_NO_SPLINE))
+        return Marginal(*_NO_BEND, 0, _laid_out(_NO_SPLINE))
     is_bent, bend = _fit_bend(x)
     centre, width, loc, scale = bend
     w = (x - centre) / width
@@ -94,7 +96,7 @@ def _fit_bend(x: Array) -> tuple[bool, tuple[float, float, float, float]]:
     place = np.unravel_index(likelihood.argmax(), likelihood.shape)
     gain = likelihood[place] + np.log(max(x.std(), _LEAST_SPREAD))
     if gain <= np.log(len(x)) / len(x):  # the price of two numbers by BIC (Schwarz 1978)
-        return False, (0.0, 1.0, 0.0, 1.0)
+        return _NO_BEND
     loc, scale, is_constant = location_and_scale(torch.from_numpy(y[place])[:, None])
     centre, width = float(_CENTRES[place[0]]), float(_WIDTHS[place[1]])
     return True, (centre, width, float(loc), 1.0 if bool(is_constant) else float(scale))
@@ -144,8 +146,14 @@ def _likelihood(knots: _Knots, y: Array) -> float:
     corners = [torch.from_numpy(values[index + i]) for i in (0, 1) for values in knots]
     left, bottom, slope_left, right, top, slope_right = corners
     bin_ = Bin(left, right - left, bottom, top - bottom, slope_left, slope_right)
-    position = (torch.from_numpy(y) - left) / bin_.width
+    z, log_slope = map_by_bins(torch.from_numpy(y), bin_)
+    return float((log_slope - 0.5 * z.square()).mean())
+
+
+def map_by_bins(y: Tensor, bin_: Bin) -> tuple[Tensor, Tensor]:
+    """Map numbers by the bins they fall into, and those beyond their bin in a straight line."""
+    position = (y - bin_.left) / bin_.width
     inside = position.clamp(0, 1)
     share, log_slope = rational_quadratic(inside, bin_)
-    z = bottom + bin_.height * share + (position - inside) * bin_.width * log_slope.exp()
-    return float((log_slope - 0.5 * z.square()).mean())
+    beyond = (position - inside) * bin_.width * log_slope.exp()
+    return bin_.bottom + bin_.height * share + beyond, log_slope
