@@ -77,7 +77,8 @@ def die(monkeypatch):
 
 
 def maf(**params):
-    return OftenMAF(n_layers=2, hidden_sizes=(6,), **{"random_state": 0, "max_epochs": 6} | params)
+    given = {"hidden_sizes": (6,), "random_state": 0, "max_epochs": 6}
+    return OftenMAF(n_layers=2, **given | params)
 
 
 def glow(**params):
@@ -95,6 +96,7 @@ CASES = {
     "without validation": (maf(validation_fraction=0), X, 3),
     "plateaus": (maf(n_iter_no_change=2, learning_rate=0.2, noise=0.1), X, 2),
     "float32": (maf(dtype="float32"), X, 3),
+    "muon": (maf(optimizer="muon", hidden_sizes=(40, 40)), X, 3),
     "images, annealed": (glow(), IMAGES, 2),
     "variational": (glow(dequantization="variational"), IMAGES, 3),
     "contrast": (pixelcnn(conditional=True, contrast=5.0), IMAGES, 3),

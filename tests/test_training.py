@@ -18,7 +18,7 @@ from densekit.densities import Flow, Normal
 from densekit.errors import DivergenceError, InterruptedFitWarning
 from densekit.testing import tools
 from densekit.training import Learner
-from densekit.training.learner import PlainUpdate, _CompiledUpdate
+from densekit.training.learner import CompiledAdam, PlainAdam
 from densekit.training.weights import Weights
 from densekit.transforms import ActNorm, Autoregressive, Chain, Coupling, Transform
 
@@ -207,16 +207,16 @@ def test_seconds_go_on_from_run_to_run():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_compiled_update_is_that_of_torch(dtype):
     runs = []
-    for kind in (_CompiledUpdate, PlainUpdate):
+    for kind in (CompiledAdam, PlainAdam):
         torch.manual_seed(0)
         weights = Weights([nn.Parameter(torch.randn(7, 5, dtype=dtype)) for _ in range(2)])
         average = weights.copy()
-        update = kind(weights, average)
+        update = kind(weights.vector, weights.gradient, average)
         for n_steps in range(1, 8):
             weights.gradient.copy_(torch.randn_like(weights.gradient) * 10.0 ** (n_steps - 4))
-            norm = update.norm()
+            norm = weights.gradient.norm().item()
             update.step(n_steps, 0.01, min(1.0, 5 / norm), 10 / (10 + n_steps))
-        runs.append((weights.vector, average, torch.tensor(norm)))
+        runs.append((weights.vector, average))
     for compiled, plain in zip(*runs, strict=True):
         torch.testing.assert_close(compiled, plain.to(compiled.dtype), rtol=1e-5, atol=1e-6)
 

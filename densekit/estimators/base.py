@@ -62,6 +62,7 @@ class DensityEstimator(TrainedDensity, DensityMixin, BaseEstimator, ABC):
     batch_size: int | str = parameter("auto", either(one_of("auto"), integer(1)))
     learning_rate: float | str = parameter(LEARNING_RATE, number(0.0))
     schedule: str = parameter("auto", one_of("auto", "plateau", "linear"))
+    optimizer: str = parameter("auto", one_of("auto", "adam", "muon"))
     validation_fraction: float = parameter(0.1, number(0.0, 1.0, including_low=True))
     n_iter_no_change: int = parameter(20, integer(1))
     tol: float = parameter(1e-4, number(0.0, including_low=True))
@@ -74,8 +75,8 @@ class DensityEstimator(TrainedDensity, DensityMixin, BaseEstimator, ABC):
 
     _not_built_with = frozenset(
         {
-            *("support", "max_epochs", "batch_size", "schedule", "n_iter_no_change"),
-            *("random_state", "verbose"),
+            *("support", "max_epochs", "batch_size", "schedule", "optimizer"),
+            *("n_iter_no_change", "random_state", "verbose"),
         }
     )
 

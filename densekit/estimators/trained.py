@@ -48,6 +48,7 @@ class TrainedDensity(StoredDensity, BaseEstimator):
     batch_size: int | str
     learning_rate: float | str
     schedule: str
+    optimizer: str
     validation_fraction: float
     n_iter_no_change: int
     tol: float
@@ -254,12 +255,16 @@ class TrainedDensity(StoredDensity, BaseEstimator):
     def _schedule(self) -> str:
         return "plateau" if self.schedule == "auto" else self.schedule
 
+    def _optimizer(self) -> str:
+        return "adam" if self.optimizer == "auto" else self.optimizer
+
     def _trainer(self, noise: float) -> Trainer:
         return Trainer(
             max_epochs=self._max_epochs(),
             batch_size=self.batch_size,
             learning_rate=self._learning_rate(),
             schedule=self._schedule(),
+            optimizer=self._optimizer(),
             n_iter_no_change=self.n_iter_no_change,
             tol=self.tol,
             noise=noise,

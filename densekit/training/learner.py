@@ -1,9 +1,8 @@
-"""One step of training: gradient, clipping, Adam, and the average of the weights."""
+"""One step of training: gradient, clipping, Adam or Muon, and the average of the weights."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor
 from densekit import kernels
 from densekit.densities.base import Density
 from densekit.training.checkpoint import State
+from densekit.training.muon import Muon, find_matrices
 from densekit.training.weights import Weights
 
 MAX_GRADIENT_NORM = 5.0
@@ -23,7 +23,7 @@ class NonFiniteError(Exception):
 
 
 class Learner:
-    """Takes a density up its mean log-likelihood, a batch at a time, by Adam (Kingma 2015).
+    """Takes a density up its mean log-likelihood, a batch at a time.
 
     While it is used, it owns the memory of the density's parameters.
 
@@ -33,6 +33,9 @@ class Learner:
     learning_rate : float
     average_decay : float
         Per step, of the averaged weights.
+    optimizer : {"adam", "muon"}, default="adam"
+        Adam (Kingma 2015), or Muon (Jordan 2024) for the matrices inside perceptrons and Adam for
+        all else.
 
     Attributes
     ----------
@@ -43,27 +46,45 @@ class Learner:
         May be set at any time.
     """
 
-    def __init__(self, density: Density, learning_rate: float, average_decay: float):
-        self.weights = Weights(p for p in density.parameters() if p.requires_grad)
+    def __init__(
+        self,
+        density: Density,
+        learning_rate: float,
+        average_decay: float,
+        optimizer: str = "adam",
+    ):
+        self._matrices = find_matrices(density) if optimizer == "muon" else []
+        by_muon = [matrix.weight for matrix in self._matrices]
+        of_muon = {id(weight) for weight in by_muon}
+        trained = [p for p in density.parameters() if p.requires_grad]
+        by_adam = [parameter for parameter in trained if id(parameter) not in of_muon]
+        self._n_by_adam = sum(parameter.numel() for parameter in by_adam)
+        self.weights = Weights([*by_adam, *by_muon])
         self.learning_rate, self._average_decay = learning_rate, average_decay
         # Before any copy of the weights: it may set weights to zero that masks hide.
         self._gradient_pass = density.gradient_pass() if len(self.weights) else None
+        self._is_fast = kernels.is_usable(self.weights.vector)
         self.restart()
 
     def restart(self) -> None:
-        """Begin Adam and the average anew at the present weights."""
+        """Begin the optimisers and the average anew at the present weights."""
         self._n_steps = 0
         self.average = self.weights.copy()
-        self._update: Any = None
-        if len(self.weights):
-            is_fast = kernels.is_usable(self.weights.vector)
-            self._update = (_CompiledUpdate if is_fast else PlainUpdate)(self.weights, self.average)
+        vectors = self.weights.vector, self.weights.gradient, self.average
+        kind = CompiledAdam if self._is_fast else PlainAdam
+        self._adam = kind(*(vector[: self._n_by_adam] for vector in vectors))
+        self._muon = Muon(self._matrices, *(vector[self._n_by_adam :] for vector in vectors))
 
     def state(self) -> State:
         """All that the steps to come depend on."""
-        tensors = {"weights": self.weights.vector, "average": self.average}
-        if self._update is not None:
-            tensors["first_moment"], tensors["second_moment"] = self._update.moments()
+        first, second = self._adam.moments()
+        tensors = {
+            "weights": self.weights.vector,
+            "average": self.average,
+            "first_moment": first,
+            "second_moment": second,
+            "momentum": self._muon.momentum,
+        }
         return State({"n_steps": self._n_steps}, tensors)
 
     def restore(self, state: State) -> None:
@@ -73,9 +94,8 @@ class Learner:
         self.restart()
         self._n_steps = plain["n_steps"]
         self.average.copy_(tensors["average"])
-        if self._update is not None:
-            moments = tensors["first_moment"], tensors["second_moment"]
-            self._update.set_moments(*moments, self._n_steps)
+        self._adam.set_moments(tensors["first_moment"], tensors["second_moment"], self._n_steps)
+        self._muon.momentum.copy_(tensors["momentum"])
 
     def step(self, x: Tensor, context: Tensor | None, weight: Tensor) -> float:
         """Take one gradient step; return the batch's weighted mean nats before it.
@@ -87,22 +107,30 @@ class Learner:
         """
         self.weights.gradient.zero_()
         nats = self._gradient_pass(x, context, weight)  # type: ignore[misc]
-        norm = self._update.norm()
+        norm = self._norm()
         if not (math.isfinite(nats) and math.isfinite(norm)):
             raise NonFiniteError(f"the mean was {nats} nats, the gradient's norm {norm}")
         self._n_steps += 1
         # The average starts short, so that it does not remember the initial weights.
         share = max(1 - self._average_decay, 10 / (10 + self._n_steps))
         clip = min(1.0, MAX_GRADIENT_NORM / norm) if norm else 1.0
-        self._update.step(self._n_steps, self.learning_rate, clip, share)
+        self._adam.step(self._n_steps, self.learning_rate, clip, share)
+        self._muon.step(self.learning_rate, clip, share)
         return nats
 
+    def _norm(self) -> float:
+        """Of the gradient."""
+        gradient = self.weights.gradient
+        if self._is_fast:
+            return math.sqrt(kernels.norm_squared(gradient.numpy()))
+        return gradient.norm().item()
 
-class _CompiledUpdate:
+
+class CompiledAdam:
     """Adam, clipping and averaging in one pass over memory."""
 
-    def __init__(self, weights: Weights, average: Tensor):
-        self._vectors = weights.vector.numpy(), weights.gradient.numpy()
+    def __init__(self, weights: Tensor, gradient: Tensor, average: Tensor):
+        self._vectors = weights.numpy(), gradient.numpy()
         self._moments = np.zeros_like(self._vectors[0]), np.zeros_like(self._vectors[0])
         self._average = average.numpy()
 
@@ -112,40 +140,35 @@ class _CompiledUpdate:
     def set_moments(self, first: Tensor, second: Tensor, n_steps: int) -> None:
         self._moments[0][:], self._moments[1][:] = first.numpy(), second.numpy()
 
-    def norm(self) -> float:
-        return math.sqrt(kernels.norm_squared(self._vectors[1]))
-
     def step(self, n_steps: int, rate: float, clip: float, share: float) -> None:
         unbiased = [1 - decay**n_steps for decay in _DECAYS]
         factors = clip, rate / unbiased[0], unbiased[1] ** -0.5, _EPSILON, share
         kernels.step_adam(*self._vectors, self._moments, self._average, _DECAYS, factors)
 
 
-class PlainUpdate:
+class PlainAdam:
     """The same by torch's own optimiser, on any device."""
 
-    def __init__(self, weights: Weights, average: Tensor):
-        self._weights, self._average = weights, average
-        self._adam = torch.optim.Adam([weights.vector], betas=_DECAYS, eps=_EPSILON, fused=True)
+    def __init__(self, weights: Tensor, gradient: Tensor, average: Tensor):
+        self._weights, self._gradient, self._average = weights, gradient, average
+        weights.grad = gradient
+        self._adam = torch.optim.Adam([weights], betas=_DECAYS, eps=_EPSILON, fused=True)
 
     def moments(self) -> tuple[Tensor, Tensor]:
-        held, nothing = self._adam.state[self._weights.vector], torch.zeros_like(self._average)
+        held, nothing = self._adam.state[self._weights], torch.zeros_like(self._average)
         return held.get("exp_avg", nothing), held.get("exp_avg_sq", nothing)
 
     def set_moments(self, first: Tensor, second: Tensor, n_steps: int) -> None:
-        vector = self._weights.vector
-        self._adam.state[vector] = {
-            "step": torch.tensor(float(n_steps), device=vector.device),
-            "exp_avg": first.to(vector.device, copy=True),
-            "exp_avg_sq": second.to(vector.device, copy=True),
+        device = self._weights.device
+        self._adam.state[self._weights] = {
+            "step": torch.tensor(float(n_steps), device=device),
+            "exp_avg": first.to(device, copy=True),
+            "exp_avg_sq": second.to(device, copy=True),
         }
-
-    def norm(self) -> float:
-        return self._weights.gradient.norm().item()
 
     def step(self, n_steps: int, rate: float, clip: float, share: float) -> None:
         if clip < 1:
-            self._weights.gradient.mul_(clip)
+            self._gradient.mul_(clip)
         self._adam.param_groups[0]["lr"] = rate
         self._adam.step()
-        self._average.lerp_(self._weights.vector, share)
+        self._average.lerp_(self._weights, share)

@@ -47,7 +47,9 @@ class Run:
         self._contrast: Contrast | None = None
         if trainer.contrast:
             self._contrast = Contrast(trainer.contrast, train.context, generator.device)
-        self._learner = Learner(density, trainer.learning_rate, trainer.average_decay)
+        self._learner = Learner(
+            density, trainer.learning_rate, trainer.average_decay, trainer.optimizer
+        )
         self._weights = self._learner.weights
         self._batch_size = _batch_size(trainer.batch_size, len(train))
         self._train_offset = train.offset

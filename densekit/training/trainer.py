@@ -21,7 +21,7 @@ BAR_FORMAT = "{desc} {n_fmt}/{total_fmt} |{bar:5}| {remaining} left{postfix}"
 
 @dataclass
 class Trainer:
-    """Maximise the mean log-likelihood by Adam (Kingma 2015) with early stopping.
+    """Maximise the mean log-likelihood by Adam or Muon, with early stopping.
 
     Parameters
     ----------
@@ -45,6 +45,9 @@ class Trainer:
     schedule : {"plateau", "linear"}
         With "linear" the learning rate also rises over the first steps, and then falls in a
         straight line, to zero after `max_epochs`.
+    optimizer : {"adam", "muon"}
+        Adam (Kingma 2015), or Muon (Jordan 2024) for the matrices inside perceptrons and Adam for
+        all else.
     contrast : float
         Weight of telling classes apart beside likelihood, in the last part of training; above
         zero for a density whose context is one of several classes, one-hot.
@@ -69,6 +72,7 @@ class Trainer:
     noise: float = 0.0
     average_decay: float = 0.99
     schedule: str = "plateau"
+    optimizer: str = "adam"
     contrast: float = 0.0
     checkpoint_seconds: float = SECONDS_BETWEEN_CHECKPOINTS
     verbose: int = 0
