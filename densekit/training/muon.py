@@ -93,22 +93,34 @@ def _stacked(masks: Sequence[Tensor | None], like: Tensor) -> Tensor | None:
 def orthogonalize(stack: Tensor) -> Tensor:
     """Bring the singular values of each matrix of (n, rows, columns) near one.
 
-    They end between 0.7 and 1.2, unless they are far smaller than the greatest (Jordan 2024). The
-    iteration runs on the products of the shorter side with itself, which are small.
+    They end between 0.7 and 1.2, unless they are far smaller than the greatest (Jordan 2024).
     """
     is_wide = stack.shape[1] < stack.shape[2]
     tall = stack.mT if is_wide else stack
     norm = tall.flatten(1).norm(dim=1)[:, None, None].clamp_min(torch.finfo(stack.dtype).tiny)
-    tall = tall / norm
-    gram = tall.mT @ tall
+    n_rows, n_columns = tall.shape[1:]
+    iterate = _iterate if 2 * n_rows < 3 * n_columns else _iterate_on_products
+    result = iterate(tall / norm)
+    return result.mT if is_wide else result
+
+
+def _iterate(x: Tensor) -> Tensor:
     a, b, c = COEFFICIENTS
-    eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
-    factor = eye
+    for _ in range(N_ITERATIONS):
+        gram = x.mT @ x
+        x = torch.baddbmm(x, x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), beta=a)
+    return x
+
+
+def _iterate_on_products(x: Tensor) -> Tensor:
+    """The same for tall matrices: only the products of columns change, which are small."""
+    a, b, c = COEFFICIENTS
+    gram = x.mT @ x
+    factor = eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device).expand_as(gram)
     for iteration in range(N_ITERATIONS):
-        # All of these matrices are polynomials of the first, so they commute.
-        change = torch.baddbmm(b * gram, gram, gram, alpha=c) + a * eye
-        factor = change if not iteration else factor @ change
+        # All of these are polynomials of the first, so they commute.
+        change = a * eye + torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        factor = factor @ change if iteration else change
         if iteration < N_ITERATIONS - 1:
             gram = gram @ change @ change
-    result = tall @ factor
-    return result.mT if is_wide else result
+    return x @ factor
