@@ -57,6 +57,17 @@ def test_large_matrices_of_perceptrons_are_found_those_of_a_shape_together():
     ]
 
 
+def test_frozen_matrices_stay_and_shared_ones_are_moved_once():
+    density = flow()
+    frozen = density.transform.transforms[0].network.hidden[0].weight.requires_grad_(False)
+    before = frozen.detach().clone()
+    learner = Learner(density, 1e-3, 0.9, "muon")
+    learner.step(torch.randn(50, 40), None, torch.ones(50))
+    assert torch.equal(frozen, before)
+    network = MLP(40, 40, (40,))
+    assert len(find_matrices(torch.nn.ModuleList([network, network]))) == 2
+
+
 def test_masked_and_free_matrices_of_a_shape_share_a_stack():
     torch.manual_seed(0)
     mask = torch.ones(40, 40).tril()

@@ -30,16 +30,17 @@ class Matrix:
 
 
 def find_matrices(model: nn.Module) -> list[Matrix]:
-    """The matrices of a model's perceptrons that are large enough, those of a shape together."""
-    found = []
+    """The trained matrices of a model's perceptrons that are large enough, by their shapes."""
+    found: dict[int, Matrix] = {}  # modules may share a weight
     for module in model.modules():
         if not hasattr(module, "weights_and_biases"):
             continue
         weights = module.weights_and_biases()[0]  # type: ignore[operator]
         masks = module.masks() if hasattr(module, "masks") else [None] * len(weights)  # type: ignore[operator]
-        pairs = zip(weights, masks, strict=True)
-        found += [Matrix(*pair) for pair in pairs if min(pair[0].shape) >= MIN_SIDE]
-    return sorted(found, key=lambda matrix: matrix.shape)
+        for weight, mask in zip(weights, masks, strict=True):
+            if weight.requires_grad and min(weight.shape) >= MIN_SIDE:
+                found.setdefault(id(weight), Matrix(weight, mask))
+    return sorted(found.values(), key=lambda matrix: matrix.shape)
 
 
 class Muon:
