@@ -102,6 +102,38 @@ def test_any_column_gives_a_bijection(values, repeats):
     torch.testing.assert_close(log_det_back, -log_det, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", COLUMNS)
+def test_slopes_are_those_of_autograd_also_at_the_centre_and_below_twice_a_bins_rise(name):
+    layer = fitted(COLUMNS[name](normal_rows()))
+    x = torch.cat([layer.bend[0], torch.linspace(-4, 4, 2001)]).double()[:, None].requires_grad_()
+    z, log_det = layer(x)
+    (slope,) = torch.autograd.grad(z.sum(), x)
+    torch.testing.assert_close(log_det.exp(), slope[:, 0])
+    width = layer.bend[1] * layer.bend[3] if layer.is_bent else torch.ones(1)
+    assert (slope * width).max() < 100
+
+
+def test_rows_as_far_out_as_numbers_go_have_finite_densities():
+    layer = Gaussianize((3,)).double()
+    layer.fit_statistics(torch.stack([normal_rows().exp()] * 3, 1))
+    rows = [[1e153, 1e200, 0.0], [1e300, -1e300, 1e300], [-1e77, 1e77, 1e77]]
+    far = torch.tensor(rows, dtype=torch.float64)
+    fast = layer(far)
+    with kernels.plain():
+        plain = layer(far)
+    assert bool(fast[1].isfinite().all())
+    torch.testing.assert_close(fast, plain)
+    back, _ = layer.inverse(torch.tensor([[1e4, -1e4, 1e300]], dtype=torch.float64))
+    assert bool(back.isfinite().all())
+
+
+@pytest.mark.parametrize("n_bins", [10**12, 33, -5])
+def test_a_file_with_any_number_of_bins_is_harmless(n_bins):
+    layer = fitted(COLUMNS["counts"](normal_rows()))
+    layer.n_bins.fill_(n_bins)
+    assert bool(layer(normal_rows(50)[:, None])[0].isfinite().all())
+
+
 def test_an_affine_flow_knows_what_bounds_and_repeats_a_column():
     rng = np.random.default_rng(0)
     X = np.stack([rng.lognormal(0, 2, 2000), rng.poisson(1.0, 2000)], 1)

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from densekit import NSFEstimator, RealNVPEstimator, load
+from densekit import MAFEstimator, NICEEstimator, NSFEstimator, RealNVPEstimator, load
 from densekit.densities import Flow, Normal
+from densekit.errors import ParameterError
 from densekit.networks import MLP, MaskedMLP
 from densekit.training import Learner
 from densekit.training.muon import MIN_SIDE, Matrix, Muon, find_matrices, orthogonalize
@@ -15,7 +16,7 @@ X = np.random.default_rng(0).normal(size=(400, 3)) @ [[1.0, 0.5, 0], [0, 1, 0], 
 
 
 @pytest.mark.parametrize("shape", [(40, 40), (150, 40), (40, 150), (1, 40), (40, 1)])
-@pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e12])
 def test_singular_values_come_near_one_and_vectors_stay(shape, scale):
     torch.manual_seed(0)
     # Not smaller than what five iterations can lift.
@@ -29,8 +30,17 @@ def test_singular_values_come_near_one_and_vectors_stay(shape, scale):
     torch.testing.assert_close(lifted, torch.diag_embed(values), atol=1e-3, rtol=0)
 
 
-def test_nothing_stays_nothing():
-    assert not orthogonalize(torch.zeros(2, 40, 50)).any()
+@pytest.mark.parametrize("shape", [(40, 50), (40, 150)])
+@pytest.mark.parametrize("size", [0.0, 1e-45, 1e-38, 1e-30, 1e-20, 1e-13])
+def test_what_is_next_to_nothing_stays_so(shape, size):
+    assert orthogonalize(torch.full((2, *shape), size)).abs().max() < 0.01
+
+
+@pytest.mark.parametrize("n_columns", [1, 2])
+@pytest.mark.parametrize("kind", [RealNVPEstimator, NICEEstimator, MAFEstimator])
+def test_few_columns_leave_it_few_matrices(kind, n_columns):
+    est = kind(optimizer="muon", max_epochs=2, random_state=0).fit(X[:, :n_columns])
+    assert np.isfinite(est.score_samples(X[:, :n_columns])).all()
 
 
 def flow(dtype=torch.float32):
@@ -57,15 +67,24 @@ def test_large_matrices_of_perceptrons_are_found_those_of_a_shape_together():
     ]
 
 
-def test_frozen_matrices_stay_and_shared_ones_are_moved_once():
+def test_frozen_matrices_are_left_out_and_tied_ones_are_taken_once():
     density = flow()
-    frozen = density.transform.transforms[0].network.hidden[0].weight.requires_grad_(False)
-    before = frozen.detach().clone()
+    masked, free = density.transform.transforms[0].network, density.transform.transforms[2].network
+    masked.hidden[0].weight.requires_grad_(False)
+    free.hidden[0].weight = masked.output.weight = torch.nn.Parameter(torch.zeros(80, 35))
+    found = [matrix.weight for matrix in find_matrices(density)]
+    assert not any(weight is masked.hidden[0].weight for weight in found)
+    assert sum(weight is masked.output.weight for weight in found) == 1
+    n_trained = sum(p.numel() for p in density.parameters() if p.requires_grad)
+    vector = torch.nn.Parameter(torch.zeros(n_trained))
+    free.hidden[0].weight = torch.nn.Parameter(torch.zeros(50, 20))
     learner = Learner(density, 1e-3, 0.9, "muon")
-    learner.step(torch.randn(50, 40), None, torch.ones(50))
-    assert torch.equal(frozen, before)
-    network = MLP(40, 40, (40,))
-    assert len(find_matrices(torch.nn.ModuleList([network, network]))) == 2
+    assert len(learner.weights) == len(vector) + 50 * 20
+
+
+def test_what_it_is_not_called_is_refused():
+    with pytest.raises(ParameterError, match="Learner got optimizer='Muon'"):
+        Learner(flow(), 1e-3, 0.9, "Muon")
 
 
 def test_masked_and_free_matrices_of_a_shape_share_a_stack():

@@ -34,9 +34,9 @@ schedule : {"auto", "plateau", "linear"}, default="auto"
     line to zero after `max_epochs`, which is to be chosen for it. "auto" is "linear" for images and
     "plateau" for tables.
 optimizer : {"auto", "adam", "muon"}, default="auto"
-    Adam (Kingma 2015), or Muon (Jordan 2024), which orthogonalises the steps of the matrices inside
-    networks and leaves the rest to Adam: more is learned of many rows in an epoch that takes
-    somewhat longer. "auto" is "adam".
+    Adam (Kingma 2015), or Muon (Jordan 2024), which orthogonalises the steps of matrices of 32x32
+    and more inside perceptrons, and leaves all else to Adam: more is learned of many rows in an
+    epoch that takes somewhat longer. Models of images have no such matrices. "auto" is "adam".
 validation_fraction : float, default=0.1
     Share of the rows held out to stop early; 0 trains on all and monitors those. Fewer than ten
     rows are never split.

@@ -38,17 +38,22 @@ def map_marginals(
         Starts as what all rows share.
     """
     one = x.dtype.type(1)
-    # Slopes are multiplied, and seldom is a logarithm taken: it costs as much as all the rest.
-    most = one / np.sqrt(np.finfo(x.dtype).tiny)
+    # Slopes are multiplied, and seldom is a logarithm taken: it costs as much as all the rest. A
+    # product of two that are within bounds, and of a bin's slope, is a number.
+    end = one / np.sqrt(np.finfo(x.dtype).tiny)
+    most = np.sqrt(end)
     for i in range(len(x)):
         slope = one
         for j in range(x.shape[1]):
             value = (x[i, j] - bend[0, j]) * bend[1, j]
             if is_bent[j]:
                 size = abs(value)
-                root = math.sqrt(one + size * size) if size < most else size
+                root = math.sqrt(one + size * size) if size < end else size
                 value = math.copysign(math.log(size + root), value)
-                slope /= root
+                if root < most:
+                    slope /= root
+                else:
+                    log_det[i] -= math.log(root)
             value = (value - bend[2, j]) * bend[3, j]
             if n_bins[j]:
                 value, steepness = _map_by_spline(value, knots[:, j], n_bins[j])

@@ -39,7 +39,12 @@ class MLP(nn.Module):
         return perceptron(x, *self.weights_and_biases())
 
     def weights_and_biases(self) -> tuple[list[Tensor], list[Tensor]]:
-        """Those of each layer, from the inputs to the outputs."""
+        """Those of each layer, from the inputs to the outputs; without inputs a bias alone."""
         hidden = cast("list[nn.Linear]", list(self.hidden))
-        weights = [*(layer.weight for layer in hidden), self.weight]
+        last = [self.weight] if self.n_inputs else []
+        weights: list[Tensor] = [*(layer.weight for layer in hidden), *last]
         return weights, [*(layer.bias for layer in hidden), self.bias]
+
+    def masks(self) -> list[None]:
+        """What multiplies each weight: nothing."""
+        return [None] * len(self.weights_and_biases()[0])

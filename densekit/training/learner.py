@@ -10,10 +10,12 @@ from torch import Tensor
 
 from densekit import kernels
 from densekit.densities.base import Density
+from densekit.errors import ParameterError
 from densekit.training.checkpoint import State
 from densekit.training.muon import Muon, find_matrices
 from densekit.training.weights import Weights
 
+OPTIMIZERS = ("adam", "muon")
 MAX_GRADIENT_NORM = 5.0
 _DECAYS, _EPSILON = (0.9, 0.999), 1e-8  # of Adam (Kingma 2015, algorithm 1)
 
@@ -53,6 +55,8 @@ class Learner:
         average_decay: float,
         optimizer: str = "adam",
     ):
+        if optimizer not in OPTIMIZERS:
+            raise ParameterError(f"Learner got optimizer={optimizer!r}, expected {OPTIMIZERS}.")
         self._matrices = find_matrices(density) if optimizer == "muon" else []
         by_muon = [matrix.weight for matrix in self._matrices]
         of_muon = {id(weight) for weight in by_muon}

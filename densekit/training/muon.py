@@ -9,6 +9,8 @@ from itertools import groupby
 import torch
 from torch import Tensor, nn
 
+from densekit.networks import MLP, MaskedMLP
+
 MOMENTUM = 0.95
 MIN_SIDE = 32  # below it Adam is as good, and cheaper
 # Share of the learning rate per root of a matrix's longer side; 0.2 moves a weight as far as Adam
@@ -17,11 +19,13 @@ SCALE = 0.2
 # Each step of the iteration takes singular values s to a s + b s^3 + c s^5 (Jordan 2024).
 COEFFICIENTS, N_ITERATIONS = (3.4445, -4.7750, 2.0315), 5
 
+EPSILON = 1e-8  # of gradients that count as none, as Adam's
+
 
 class Matrix:
     """A weight that Muon trains, and the mask of zeros and ones that multiplies it, if any."""
 
-    def __init__(self, weight: nn.Parameter, mask: Tensor | None):
+    def __init__(self, weight: Tensor, mask: Tensor | None):
         self.weight, self.mask = weight, mask
 
     @property
@@ -33,11 +37,9 @@ def find_matrices(model: nn.Module) -> list[Matrix]:
     """The trained matrices of a model's perceptrons that are large enough, by their shapes."""
     found: dict[int, Matrix] = {}  # modules may share a weight
     for module in model.modules():
-        if not hasattr(module, "weights_and_biases"):
+        if not isinstance(module, MLP | MaskedMLP):
             continue
-        weights = module.weights_and_biases()[0]  # type: ignore[operator]
-        masks = module.masks() if hasattr(module, "masks") else [None] * len(weights)  # type: ignore[operator]
-        for weight, mask in zip(weights, masks, strict=True):
+        for weight, mask in zip(module.weights_and_biases()[0], module.masks(), strict=True):
             if weight.requires_grad and min(weight.shape) >= MIN_SIDE:
                 found.setdefault(id(weight), Matrix(weight, mask))
     return sorted(found.values(), key=lambda matrix: matrix.shape)
@@ -94,11 +96,12 @@ def _stacked(masks: Sequence[Tensor | None], like: Tensor) -> Tensor | None:
 def orthogonalize(stack: Tensor) -> Tensor:
     """Bring the singular values of each matrix of (n, rows, columns) near one.
 
-    They end between 0.7 and 1.2, unless they are far smaller than the greatest (Jordan 2024).
+    They end between 0.7 and 1.2, unless they are far smaller than the greatest (Jordan 2024). A
+    matrix that is next to nothing stays so.
     """
     is_wide = stack.shape[1] < stack.shape[2]
     tall = stack.mT if is_wide else stack
-    norm = tall.flatten(1).norm(dim=1)[:, None, None].clamp_min(torch.finfo(stack.dtype).tiny)
+    norm = tall.flatten(1).norm(dim=1)[:, None, None] + EPSILON
     n_rows, n_columns = tall.shape[1:]
     iterate = _iterate if 2 * n_rows < 3 * n_columns else _iterate_on_products
     result = iterate(tall / norm)

@@ -12,7 +12,7 @@ from torch import Tensor
 from densekit import kernels
 from densekit.elementwise.spline import Bin, rational_quadratic, solve_rational_quadratic
 from densekit.transforms.base import Transform, check_vector
-from densekit.transforms.marginals import MAX_BINS, fit_marginal, map_by_bins
+from densekit.transforms.marginals import MAX_BINS, MAX_WIDTH, fit_marginal, map_by_bins
 
 if TYPE_CHECKING:
     from densekit.testing.cases import TransformCase
@@ -56,12 +56,12 @@ class Gaussianize(Transform):
 
     @torch.no_grad()
     def fit_statistics(self, x: Tensor) -> None:
-        rows = x[:: max(1, len(x) // MAX_ROWS)].double().cpu()
+        rows = x[:: max(1, math.ceil(len(x) / MAX_ROWS))].double().cpu()
         rows = (rows / GRID).round() * GRID
         for j, column in enumerate(rows.T):
             found = fit_marginal(column.numpy(), len(x))
             self.is_bent[j], self.n_bins[j] = found.is_bent, found.n_bins
-            self.bend[:, j] = torch.tensor(found.bend)
+            self.bend[:, j] = torch.tensor(found.bend, dtype=self.bend.dtype)
             self.knots[:, j] = torch.from_numpy(found.knots)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -95,7 +95,8 @@ class Gaussianize(Transform):
         log_det = self._shared_log_det().repeat(len(x))
         bend = self.bend.clone()
         bend[[1, 3]] = 1 / bend[[1, 3]]
-        fixed = self.is_bent, bend, self.n_bins, self.knots
+        # A file may hold any number, and the kernel looks no further.
+        fixed = self.is_bent, bend, self.n_bins.clamp(0, MAX_BINS), self.knots
         arrays = (tensor.detach().numpy() for tensor in (x, *fixed, z, log_det))
         kernels.map_marginals(*arrays)
         return z, log_det
@@ -127,10 +128,11 @@ class Gaussianize(Transform):
 def _asinh(w: Tensor, is_bent: Tensor) -> tuple[Tensor, Tensor]:
     """The inverse hyperbolic sine where columns are bent, and its log-slope."""
     root = torch.where(is_bent, w, 0.0).hypot(torch.ones_like(w))
-    return torch.where(is_bent, w.sign() * (w.abs() + root).log(), w), -root.log()
+    sign = torch.where(w < 0, -torch.ones_like(w), torch.ones_like(w))  # of slope one at zero, too
+    return torch.where(is_bent, sign * (sign * w + root).log(), w), -root.log()
 
 
 def _sinh(y: Tensor, is_bent: Tensor) -> Tensor:
-    """Its inverse, which ends where numbers do."""
-    end = math.log(torch.finfo(y.dtype).max) - 1
+    """Its inverse, which ends where numbers do, also when a width multiplies it."""
+    end = math.log(torch.finfo(y.dtype).max / MAX_WIDTH) - 1
     return torch.where(is_bent, torch.where(is_bent, y, 0.0).clamp(-end, end).sinh(), y)

@@ -20,6 +20,7 @@ Array = NDArray[np.float64]
 # by without end.
 _CENTRES = np.array([-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0])
 _WIDTHS = np.array([0.3, 0.5, 0.8, 1.2, 2.0, 3.5, 6.0, 10.0])
+MAX_WIDTH = float(_WIDTHS.max())
 _N_BINS = (4, 8, 16, 32)  # candidates for the spline on top
 MAX_BINS = max(_N_BINS)
 _MIN_ROWS_PER_BIN = 8
@@ -30,7 +31,9 @@ _LEAST_GAIN = 0.25
 # From so many rows on flows learn what is fine by themselves, and better; a spline is then for
 # values that repeat, which alone gain as much.
 _MANY_ROWS, _LEAST_GAIN_OF_MANY = 10_000, 2.0
-_STEEPEST = 50.0  # slope of a spline, so that values that repeat make no spike without end
+# Rise of a bin and slope at a knot, so that values that repeat make no spike without end; between
+# flat knots a slope may be twice the rise.
+_STEEPEST = 50.0
 _FLATTEST, _FLATTEST_TAIL = 1e-4, 0.3
 _OUTERMOST = 3.0  # standard deviations, to which splines reach
 _LEAST_SPREAD = 1e-6
@@ -94,7 +97,8 @@ def _fit_bend(x: Array) -> tuple[bool, tuple[float, float, float, float]]:
     spread = np.maximum(y.std(-1), _LEAST_SPREAD)
     likelihood = -np.log(spread * _WIDTHS) - np.log(np.hypot(w, 1)).mean(-1)
     place = np.unravel_index(likelihood.argmax(), likelihood.shape)
-    gain = likelihood[place] + np.log(max(x.std(), _LEAST_SPREAD))
+    greatest = np.abs(x).max()  # whose square may be no number
+    gain = likelihood[place] + np.log(max(greatest * (x / greatest).std(), _LEAST_SPREAD))
     if gain <= np.log(len(x)) / len(x):  # the price of two numbers by BIC (Schwarz 1978)
         return _NO_BEND
     loc, scale, is_constant = location_and_scale(torch.from_numpy(y[place])[:, None])
