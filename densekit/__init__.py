@@ -19,7 +19,7 @@ _HOME = {
     "available": "densekit.registry",
     "load": "densekit.persistence",
     "make_estimator": "densekit.registry",
-    "plugins": "densekit.registry",
+    "plugins": "densekit.discovery",
     "register": "densekit.registry",
     "AnomalyDetector": "densekit.meta.anomaly",
     "FlowEstimator": "densekit.estimators.flow",

@@ -1,22 +1,16 @@
 """Names of elementwise maps, transforms, bases and estimators, and what they stand for.
 
-Plugins are found through the entry points of installed distributions; densekit's own classes
-come by the same way. Listing names imports nothing. A plugin is imported when its name is first
-used, so a broken one breaks its own name only.
+Names are those that distributions register (`discovery.py`), and those that a process adds.
 """
 
 from __future__ import annotations
 
 import difflib
-import functools
 import importlib
-import os
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+from densekit.discovery import GROUPS, OWN_DISTRIBUTION, Plugin, import_plugin, plugins
 from densekit.errors import (
     DuplicateNameError,
     ParameterError,
@@ -24,9 +18,6 @@ from densekit.errors import (
     PluginTypeError,
     UnknownNameError,
 )
-
-OWN_DISTRIBUTION = "densekit"
-ALLOW_LIST_VARIABLE = "DENSEKIT_PLUGINS"
 
 # What a name of the group must stand for, written as a path so that listing imports nothing.
 _CONTRACTS = {
@@ -36,23 +27,6 @@ _CONTRACTS = {
     "estimators": "densekit.estimators.base:DensityEstimator",
     "meta": "densekit.meta.base:MetaEstimator",
 }
-GROUPS = tuple(_CONTRACTS)
-
-
-@dataclass(frozen=True)
-class Plugin:
-    """One name that one distribution registers in one group."""
-
-    group: str
-    name: str
-    distribution: str
-    version: str
-    target: str
-
-    @property
-    def qualified_name(self) -> str:
-        """The name that stays unique when two distributions claim the same one."""
-        return f"{self.distribution}:{self.name}"
 
 
 _registered: dict[tuple[str, str], Any] = {}
@@ -78,15 +52,6 @@ def available(group: str = "estimators") -> list[str]:
     group = _group(group)
     names = {plugin.name for plugin in plugins() if plugin.group == group}
     return sorted(names | {name for (owner, name) in _registered if owner == group})
-
-
-def plugins() -> list[Plugin]:
-    """List everything that installed distributions register, without importing any of it.
-
-    The environment variable ``DENSEKIT_PLUGINS`` restricts the list: ``none`` leaves densekit's
-    own names only, ``a,b`` those of the distributions ``a`` and ``b`` besides.
-    """
-    return [plugin for plugin in _scan() if _is_allowed(plugin.distribution)]
 
 
 def register(group: str, name: str, target: Any) -> None:
@@ -140,7 +105,7 @@ def load(group: str, name: str) -> Any:
             f"The name {name!r} in {group!r} is claimed by the distributions {claimants}; "
             f"uninstall one of them, or use {choices}."
         )
-    target, error = _import(found[0])
+    target, error = import_plugin(found[0])
     if error is not None:
         raise PluginError(
             f"The plugin {name!r} of the distribution {found[0].distribution!r} cannot be imported "
@@ -234,7 +199,7 @@ def find(cls: type) -> Plugin | None:
     for plugin in sorted(plugins(), key=lambda plugin: not plugin.target.startswith(root)):
         if root == OWN_DISTRIBUTION and plugin.distribution != OWN_DISTRIBUTION:
             continue
-        if owner(_import(plugin)[0]) is cls:
+        if owner(import_plugin(plugin)[0]) is cls:
             return plugin
     return None
 
@@ -242,44 +207,6 @@ def find(cls: type) -> Plugin | None:
 def owner(target: Any) -> Any:
     """Return the class behind a registered target, which may be a class method that builds it."""
     return target if isinstance(target, type) else getattr(target, "__self__", None)
-
-
-@functools.cache
-def _scan() -> tuple[Plugin, ...]:
-    found = {}
-    for group in GROUPS:
-        for point in entry_points(group=f"densekit.{group}"):
-            plugin = _describe(group, point)
-            found[group, plugin.qualified_name, plugin.target] = plugin
-    return tuple(sorted(found.values(), key=lambda p: (p.group, p.name, p.distribution)))
-
-
-def _describe(group: str, point: EntryPoint) -> Plugin:
-    name = point.dist.name if point.dist else "unknown"
-    version = point.dist.version if point.dist else "unknown"
-    return Plugin(group, point.name, name, version, point.value)
-
-
-def _is_allowed(distribution: str) -> bool:
-    allowed = os.environ.get(ALLOW_LIST_VARIABLE)
-    if allowed is None or distribution == OWN_DISTRIBUTION:
-        return True
-    return _normalized(distribution) in [_normalized(name) for name in allowed.split(",")]
-
-
-def _normalized(distribution: str) -> str:
-    """A distribution's name as PEP 503 compares it."""
-    return re.sub(r"[-_.]+", "-", distribution.strip()).lower()
-
-
-@functools.cache
-def _import(plugin: Plugin) -> tuple[Any, BaseException | None]:
-    """Import a plugin once; a failure is kept, so that it is met the same way every time."""
-    point = EntryPoint(plugin.name, plugin.target, f"densekit.{plugin.group}")
-    try:
-        return point.load(), None
-    except (Exception, SystemExit) as error:  # a plugin may fail in any way at import
-        return None, error
 
 
 def _group(group: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from densekit import registry
+from densekit import discovery, registry
 from densekit.cli.app import command
 from densekit.cli.reporter import Reporter
 from densekit.errors import UnknownNameError
@@ -58,9 +58,9 @@ def check(
     reporter.say(f"{plugin} keeps every law")
 
 
-def _find(plugin: str) -> list[registry.Plugin]:
+def _find(plugin: str) -> list[discovery.Plugin]:
     """What a word means: everything of a distribution, or what has the name."""
-    known = registry.plugins()
+    known = discovery.plugins()
     by_distribution = [p for p in known if p.distribution == plugin]
     found = by_distribution or [
         p for p in known if plugin in (p.name, p.qualified_name, f"{p.group}:{p.name}")
@@ -74,7 +74,7 @@ def _find(plugin: str) -> list[registry.Plugin]:
     return found
 
 
-def _cases(plugins: list[registry.Plugin]) -> list[tuple[str, Case]]:
+def _cases(plugins: list[discovery.Plugin]) -> list[tuple[str, Case]]:
     """Cases of each class once, though it may have several names."""
     owners: dict[Any, str] = {}
     for plugin in plugins:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from densekit import registry
+from densekit import discovery
 from densekit.cli.app import command
 from densekit.cli.reporter import Reporter
 
@@ -15,7 +15,7 @@ from densekit.cli.reporter import Reporter
 def plugins(
     ctx: typer.Context,
     group: Annotated[
-        str | None, typer.Option(help=f"One of {', '.join(registry.GROUPS)}; all by default.")
+        str | None, typer.Option(help=f"One of {', '.join(discovery.GROUPS)}; all by default.")
     ] = None,
 ) -> None:
     """List every map, layer, base and estimator that is installed.
@@ -25,12 +25,12 @@ def plugins(
     from rich.table import Table
 
     reporter: Reporter = ctx.obj
-    if group is not None and group not in registry.GROUPS:
-        raise typer.BadParameter(f"--group {group!r} is none of {', '.join(registry.GROUPS)}.")
+    if group is not None and group not in discovery.GROUPS:
+        raise typer.BadParameter(f"--group {group!r} is none of {', '.join(discovery.GROUPS)}.")
     table = Table(title="densekit plugins")
     for heading in ("group", "name", "distribution", "version", "class"):
         table.add_column(heading, overflow="fold")
-    for plugin in registry.plugins():
+    for plugin in discovery.plugins():
         if group in (None, plugin.group):
             row = (plugin.group, plugin.name, plugin.distribution, plugin.version, plugin.target)
             table.add_row(*row)

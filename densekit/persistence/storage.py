@@ -11,7 +11,7 @@ import torch
 from sklearn.base import BaseEstimator
 
 import densekit
-from densekit import files, registry
+from densekit import discovery, files
 from densekit.data import seeds
 from densekit.data.devices import parse_device
 from densekit.errors import (
@@ -142,11 +142,11 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 def _check_plugins(plugins: dict[str, Any], who: str) -> None:
     """Name the distributions that are missing, before anything is built."""
-    present = {plugin.distribution for plugin in registry.plugins()}
+    present = {plugin.distribution for plugin in discovery.plugins()}
     for distribution, version in plugins.items():
         if distribution not in present:
             raise MissingPluginError(
                 f"{who} needs plugins of the distribution {distribution[:80]!r} (version "
                 f"{str(version)[:40]}), which is not installed or not allowed by "
-                f"{registry.ALLOW_LIST_VARIABLE}."
+                f"{discovery.ALLOW_LIST_VARIABLE}."
             )

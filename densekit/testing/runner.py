@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from densekit import registry
+from densekit import discovery, registry
 from densekit.testing.cases import (
     Case,
     DensityCase,
@@ -70,7 +70,7 @@ def registered_cases(group: str, *, distribution: str | None = None) -> list[Cas
         Only what this distribution registers.
     """
     owners: dict[Any, None] = {}
-    for plugin in registry.plugins():
+    for plugin in discovery.plugins():
         if plugin.group == group and distribution in (None, plugin.distribution):
             owners[registry.owner(registry.load(group, plugin.qualified_name))] = None
     return [case for owner in owners for case in owner.example_cases()]
