@@ -15,12 +15,7 @@ from densekit import persistence
 from densekit.estimators.base import DensityEstimator
 from densekit.testing import tools
 from densekit.testing.cases import DetectorCase
-from densekit.testing.estimator_checks import (
-    check_more_of_scikit_learn,
-    check_scikit_learn,
-    moons,
-    require_error,
-)
+from densekit.testing.scikit_learn_checks import check_more_of_scikit_learn, check_scikit_learn
 
 FAR_AWAY = 100.0
 LEVELS = (0.05, 0.2, 0.5)
@@ -29,7 +24,7 @@ LEVELS = (0.05, 0.2, 0.5)
 @functools.lru_cache(maxsize=4)
 def _fitted(case: DetectorCase) -> Any:
     """A detector that several checks may look at, but not change."""
-    return _build(case).fit(moons())
+    return _build(case).fit(tools.moons())
 
 
 def _build(case: DetectorCase) -> Any:
@@ -38,7 +33,7 @@ def _build(case: DetectorCase) -> Any:
 
 def check_refit_is_repeatable(case: DetectorCase) -> None:
     """The same random_state gives the same scores, bit for bit."""
-    X = moons()
+    X = tools.moons()
     first, second = _fitted(case).score_samples(X), _build(case).fit(X).score_samples(X)
     law = "a second fit with the same random_state gives other scores"
     tools.require(np.array_equal(first, second), case, law)
@@ -46,7 +41,7 @@ def check_refit_is_repeatable(case: DetectorCase) -> None:
 
 def check_methods_agree(case: DetectorCase) -> None:
     """Scores are finite float64; decision_function and predict go by them and by offset_."""
-    X, detector = moons(seed=1), _fitted(case)
+    X, detector = tools.moons(seed=1), _fitted(case)
     scores = detector.score_samples(X)
     tools.require(scores.dtype == np.float64 and scores.shape == (len(X),), case, "wrong scores")
     tools.require(bool(np.isfinite(scores).all()), case, "a score is not finite")
@@ -59,7 +54,7 @@ def check_methods_agree(case: DetectorCase) -> None:
 
 def check_rows_are_scored_alone(case: DetectorCase) -> None:
     """A row's score does not depend on the rows that are scored with it."""
-    X, detector = moons(), _fitted(case)
+    X, detector = tools.moons(), _fitted(case)
     scores = detector.score_samples(X)
     for part in (slice(0, 1), slice(3, 5), slice(7, 40), slice(0, None, 3)):
         found = detector.score_samples(X[part])
@@ -80,7 +75,7 @@ def check_far_rows_are_strange(case: DetectorCase) -> None:
 def check_p_values_are_valid(case: DetectorCase) -> None:
     """Of new rows from the same distribution a share of about alpha has p-values up to alpha."""
     detector = _fitted(case)
-    p = detector.p_values(np.concatenate([moons(seed=seed) for seed in (2, 3, 4, 5)]))
+    p = detector.p_values(np.concatenate([tools.moons(seed=seed) for seed in (2, 3, 4, 5)]))
     law = "a p-value lies outside (0, 1]"
     tools.require(bool(((p > 0) & (p <= 1)).all()), case, law)
     n_calibration = len(detector.calibration_scores_)
@@ -93,7 +88,7 @@ def check_p_values_are_valid(case: DetectorCase) -> None:
 
 def check_reasons_add_up(case: DetectorCase) -> None:
     """Contributions of a row add up to its score, relative to the typical score."""
-    X, detector = moons(seed=6)[:5], _fitted(case)
+    X, detector = tools.moons(seed=6)[:5], _fitted(case)
     total = detector.explain(X).to_numpy().sum(1)
     expected = detector.score_samples(X) - detector.typical_score_
     gap = np.abs(total - expected).max()
@@ -102,7 +97,7 @@ def check_reasons_add_up(case: DetectorCase) -> None:
 
 def check_clone_and_pickle(case: DetectorCase) -> None:
     """clone keeps the parameters, and pickle the scores."""
-    X, detector = moons(), _fitted(case)
+    X, detector = tools.moons(), _fitted(case)
     is_kept = clone(detector).get_params().keys() == detector.get_params().keys()
     tools.require(is_kept, case, "clone loses parameters")
     copy = pickle.loads(pickle.dumps(detector))
@@ -113,12 +108,12 @@ def check_clone_and_pickle(case: DetectorCase) -> None:
 def check_save_and_load(case: DetectorCase) -> None:
     """A saved and loaded copy has the same scores and p-values, bit for bit; one over an estimator
     that files cannot hold says so."""
-    X, detector = moons(seed=1), _fitted(case)
+    X, detector = tools.moons(seed=1), _fitted(case)
     given = [detector.estimator, detector.background]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "detector.densekit"
         if not all(own is None or isinstance(own, DensityEstimator) for own in given):
-            require_error(lambda: detector.save(path), case, "save", given)
+            tools.require_error(lambda: detector.save(path), case, "save", given)
             tools.require(not path.exists(), case, "a save that failed left a file")
             return
         detector.save(path)
@@ -130,15 +125,15 @@ def check_save_and_load(case: DetectorCase) -> None:
 
 def check_bad_input_leaves_the_fit_untouched(case: DetectorCase) -> None:
     """NaN, infinity, strings, one row, wrong widths: an error, and scores stay as they were."""
-    X = moons()
+    X = tools.moons()
     detector = pickle.loads(pickle.dumps(_fitted(case)))
     before, attributes = detector.score_samples(X), set(vars(detector))
     with_nan, with_inf = X.copy(), X.copy()
     with_nan[3, 1], with_inf[3, 1] = np.nan, np.inf
     for value in [with_nan, with_inf, X.astype(str)[:5] + "a", X[:1], X[:0], X[:, 0], X + 1j]:
-        require_error(lambda value=value: detector.fit(value), case, "fit", value)  # type: ignore[misc]
+        tools.require_error(lambda value=value: detector.fit(value), case, "fit", value)  # type: ignore[misc]
     for value in [with_nan, with_inf, X[:, :1], X + 1j]:
-        require_error(lambda value=value: detector.score_samples(value), case, "score", value)  # type: ignore[misc]
+        tools.require_error(lambda value=value: detector.score_samples(value), case, "score", value)  # type: ignore[misc]
     is_same = np.array_equal(detector.score_samples(X), before)
     tools.require(is_same and attributes == set(vars(detector)), case, "a failed fit left a trace")
 

@@ -6,48 +6,29 @@ import functools
 import pickle
 import tempfile
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
-from sklearn.datasets import make_moons
 from sklearn.mixture import GaussianMixture
-from sklearn.utils import estimator_checks
 
 from densekit import persistence, registry
 from densekit.errors import ConstantColumnWarning
 from densekit.testing import tools
-from densekit.testing.cases import Case, EstimatorCase
+from densekit.testing.cases import EstimatorCase
+from densekit.testing.scikit_learn_checks import check_more_of_scikit_learn, check_scikit_learn
 
-N_ROWS = 400
-N_EPOCHS = 10  # of fits whose length no law depends on
-MAX_EPOCHS = 100  # of the others, which are enough for two moons
-
-# Checks that scikit-learn has, but does not call from check_estimator.
-_MORE_OF_SCIKIT_LEARN = ["check_dataframe_column_names_consistency"]
-_MORE_FOR_TRANSFORMERS = [
-    "check_set_output_transform",
-    "check_set_output_transform_pandas",
-    "check_set_output_transform_polars",
-    "check_transformer_get_feature_names_out",
-    "check_transformer_get_feature_names_out_pandas",
-]
-
-
-def moons(seed: int = 0) -> NDArray[np.float64]:
-    """Rows of two moons."""
-    return np.asarray(make_moons(N_ROWS, noise=0.08, random_state=seed)[0])
+MAX_EPOCHS = 100  # of fits that laws depend on, enough for two moons
 
 
 def _data(case: EstimatorCase, seed: int = 0) -> NDArray[Any]:
     """Two moons, or for discrete data rows of its levels that depend on each other."""
     if case.levels is None:
-        return moons(seed)
+        return tools.moons(seed)
     levels = np.asarray(case.levels)
-    place = np.clip((moons(seed) + 1.5) / 3.5 * len(levels), 0, len(levels) - 1).astype(int)
+    place = np.clip((tools.moons(seed) + 1.5) / 3.5 * len(levels), 0, len(levels) - 1).astype(int)
     columns = np.column_stack([place, place[:, 0]])
     return np.asarray(levels[columns])
 
@@ -59,49 +40,12 @@ def _fitted(case: EstimatorCase) -> Any:
 
 
 def _build(case: EstimatorCase) -> Any:
-    return _shortened(case, MAX_EPOCHS).set_params(random_state=0)
-
-
-def _shortened(case: Case, max_epochs: int = N_EPOCHS) -> Any:
-    """The estimator of a case, with so many epochs at most."""
-    estimator = clone(case.build())
-    most = estimator.get_params(deep=False).get("max_epochs")
-    if (isinstance(most, int) and most <= max_epochs) or most is None:
-        return estimator
-    return estimator.set_params(max_epochs=max_epochs)
-
-
-def check_scikit_learn(case: Case) -> None:
-    """All of check_estimator passes, nothing is expected to fail."""
-    if _is_discrete(case):
-        return  # scikit-learn's data is not discrete
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConstantColumnWarning)
-        warnings.simplefilter("ignore", estimator_checks.SkipTestWarning)
-        estimator_checks.check_estimator(_shortened(case))
-
-
-def check_more_of_scikit_learn(case: Case) -> None:
-    """The checks pass that check_estimator leaves out: column names, set_output."""
-    if _is_discrete(case):
-        return
-    estimator = _shortened(case)
-    names = list(_MORE_OF_SCIKIT_LEARN)
-    if hasattr(estimator, "transform"):
-        names += _MORE_FOR_TRANSFORMERS
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # they mix arrays and frames on purpose
-        for name in names:
-            getattr(estimator_checks, name)(type(estimator).__name__, estimator)
-
-
-def _is_discrete(case: Case) -> bool:
-    return isinstance(case, EstimatorCase) and case.levels is not None
+    return tools.build_shortened(case, MAX_EPOCHS).set_params(random_state=0)
 
 
 def check_refit_is_repeatable(case: EstimatorCase) -> None:
     """The same random_state gives the same scores, bit for bit."""
-    X, estimator = _data(case), _shortened(case).set_params(random_state=0)
+    X, estimator = _data(case), tools.build_shortened(case).set_params(random_state=0)
     first, second = (clone(estimator).fit(X).score_samples(X) for _ in range(2))
     law = "a second fit with the same random_state gives other scores"
     tools.require(np.array_equal(first, second), case, law)
@@ -136,7 +80,7 @@ def check_units(case: EstimatorCase) -> None:
         return
     X = _data(case)
     shift = X.shape[1] * np.log(1000)
-    estimator = _shortened(case).set_params(random_state=0)
+    estimator = tools.build_shortened(case).set_params(random_state=0)
     expected, found = (clone(estimator).fit(rows).score_samples(rows) for rows in (X, 1000 * X + 7))
     gap = np.abs(found + shift - expected).max()
     tools.require(gap < 1e-4, case, f"a change of units moves the scores by {gap:.3g} too much")
@@ -203,9 +147,10 @@ def check_bad_input_leaves_the_fit_untouched(case: EstimatorCase) -> None:
     with_nan[3, 1], with_inf[3, 1] = np.nan, np.inf
     bad = [with_nan, with_inf, X.astype(str)[:5] + "a", X[:1], X[:0], X[:, 0], X + 1j]
     for value in bad:
-        require_error(lambda value=value: estimator.fit(value), case, "fit", value)  # type: ignore[misc]
+        tools.require_error(functools.partial(estimator.fit, value), case, "fit", value)
     for value in [with_nan, with_inf, X[:, :1], X + 1j]:
-        require_error(lambda value=value: estimator.score_samples(value), case, "score", value)  # type: ignore[misc]
+        score = functools.partial(estimator.score_samples, value)
+        tools.require_error(score, case, "score", value)
     is_same = np.array_equal(estimator.score_samples(X), before)
     tools.require(is_same and attributes == set(vars(estimator)), case, "a failed fit left a trace")
 
@@ -214,8 +159,8 @@ def check_constant_column(case: EstimatorCase) -> None:
     """A constant column gives a warning that names it, finite scores, samples near its value."""
     if case.levels is not None:
         return
-    X = np.column_stack([_data(case), np.full(N_ROWS, 3.0)])
-    estimator = _shortened(case).set_params(random_state=0)
+    X = np.column_stack([_data(case), np.full(tools.N_MOONS, 3.0)])
+    estimator = tools.build_shortened(case).set_params(random_state=0)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         estimator.fit(X)
@@ -235,7 +180,8 @@ def check_one_column(case: EstimatorCase) -> None:
         return
     rng = np.random.default_rng(0)
     X, X_test = (
-        rng.choice([-3.0, 3.0], (N_ROWS, 1)) + rng.normal(0, 0.5, (N_ROWS, 1)) for _ in "ab"
+        rng.choice([-3.0, 3.0], (tools.N_MOONS, 1)) + rng.normal(0, 0.5, (tools.N_MOONS, 1))
+        for _ in "ab"
     )
     estimator = _build(case).fit(X)
     tools.require(estimator.sample(5, random_state=0).shape == (5, 1), case, "wrong shape")
@@ -279,15 +225,6 @@ def check_masses_sum_to_one(case: EstimatorCase) -> None:
     rows = np.stack(np.meshgrid(*[case.levels] * estimator.n_features_in_), -1)
     total = np.exp(estimator.score_samples(rows.reshape(-1, estimator.n_features_in_))).sum()
     tools.require(abs(total - 1) < 1e-5, case, f"the masses of all rows sum to {total:.6g}")
-
-
-def require_error(action: Callable[[], Any], case: Case, what: str, value: Any) -> None:
-    """Raise a ContractError unless an action raises a ValueError or TypeError."""
-    try:
-        action()
-    except (ValueError, TypeError):
-        return
-    tools.require(False, case, f"{what} accepted {np.asarray(value)[:2]}")
 
 
 def _global_state() -> NDArray[Any]:

@@ -1,18 +1,24 @@
-"""What several checks need: objects with noisy weights, valid inputs, comparisons."""
+"""What several checks need: objects with noisy weights, short fits, valid inputs, comparisons."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from sklearn.base import clone
+from sklearn.datasets import make_moons
 from torch import Tensor, nn
 
 from densekit.errors import ContractError
-from densekit.testing.cases import Case, DensityCase, TransformCase
+from densekit.testing.cases import Case, DensityCase, EstimatorCase, TransformCase
 
 N_ROWS = 6
+N_MOONS = 400
+N_EPOCHS = 10  # of fits whose length no law depends on
 EXACT = 1e-8  # what float64 must reach
 ROUGH = 2e-3  # what float32 must reach
 
@@ -121,3 +127,31 @@ def plain_tensors(module: nn.Module) -> Iterable[str]:
             values = list(value.values()) if isinstance(value, dict) else values
             if any(isinstance(item, Tensor) for item in values):
                 yield f"{name}.{key}".lstrip(".")
+
+
+def moons(seed: int = 0) -> NDArray[np.float64]:
+    """Rows of two moons."""
+    return np.asarray(make_moons(N_MOONS, noise=0.08, random_state=seed)[0])
+
+
+def is_discrete(case: Case) -> bool:
+    """Whether a case's estimator takes nothing but levels."""
+    return isinstance(case, EstimatorCase) and case.levels is not None
+
+
+def build_shortened(case: Case, max_epochs: int = N_EPOCHS) -> Any:
+    """The estimator of a case, with so many epochs at most."""
+    estimator = clone(case.build())
+    most = estimator.get_params(deep=False).get("max_epochs")
+    if (isinstance(most, int) and most <= max_epochs) or most is None:
+        return estimator
+    return estimator.set_params(max_epochs=max_epochs)
+
+
+def require_error(action: Callable[[], Any], case: Case, what: str, value: Any) -> None:
+    """Raise a ContractError unless an action raises a ValueError or TypeError."""
+    try:
+        action()
+    except (ValueError, TypeError):
+        return
+    require(False, case, f"{what} accepted {np.asarray(value)[:2]}")
