@@ -1,6 +1,7 @@
 """Model files: what is saved comes back, and nothing else does."""
 
 import copy
+import itertools
 import json
 import os
 import pickle
@@ -15,6 +16,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import torch
 from sklearn.base import clone
 
 import densekit
@@ -374,6 +376,22 @@ def test_hostile_descriptions_are_refused(name, path):
     rewritten(path, HOSTILE[name])
     with pytest.raises(ModelFileError, match=r"model\.densekit"):
         densekit.load(path)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_indices_that_the_model_does_not_have_are_refused(name, fitted, path):
+    fitted[name].save(path)
+    description, tensors = files.read(path, "model")
+    whole = {key: t for key, t in tensors.items() if t.dtype == torch.int64 and t.numel()}
+    for (key, tensor), value in zip(whole.items(), itertools.cycle([10**12, -5, 33])):
+        files.write(path, "model", description, tensors | {key: torch.full_like(tensor, value)})
+        try:
+            loaded = densekit.load(path)
+        except ModelFileError:
+            continue
+        assert "n_bins" in key  # which is bounded where it is used
+        _, x, y = CASES[name]
+        loaded.score_samples(x, y)
 
 
 def test_hostile_headers_are_refused(content, path):

@@ -51,6 +51,7 @@ class MaskedMLP(nn.Module):
         Numbers of context, which every output may depend on.
     """
 
+    index_buffers = ("order", "place")
     order: Tensor
     place: Tensor
 

@@ -206,6 +206,7 @@ class Decoder:
                     f"its parts do not fit together: {name!r} is {tensor.dtype} of shape "
                     f"{tuple(tensor.shape)}, expected {expected.dtype} of {tuple(expected.shape)}"
                 )
+        _check_indices(module, stored)
         module.load_state_dict(stored)
 
     def _check_sizes(self, value: Any) -> None:
@@ -247,6 +248,16 @@ class Decoder:
         "instance": _instance,
         "estimator": _estimator,
     }
+
+
+def _check_indices(module: nn.Module, stored: dict[str, torch.Tensor]) -> None:
+    """Refuse indices that the built module does not have, which compiled code would follow."""
+    for path, part in module.named_modules():
+        for buffer in getattr(part, "index_buffers", ()):
+            name = f"{path}.{buffer}" if path else buffer
+            built = getattr(part, buffer).cpu()
+            if not torch.equal(stored[name].cpu().sort().values, built.sort().values):
+                raise AlteredFileError(f"its parts do not fit together: {name!r} has other indices")
 
 
 def _check_attributes(attributes: dict[str, Any], cls: type) -> None:

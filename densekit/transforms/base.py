@@ -7,7 +7,7 @@ import functools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -51,6 +51,10 @@ class Transform(Recorded, nn.Module, ABC):
 
     in_data_units = False
     """Whether the layer wants columns in the units of X: an estimator then does not standardise."""
+
+    index_buffers: ClassVar[tuple[str, ...]] = ()
+    """Buffers that compiled code takes indices from. A model file may hold those of the built layer
+    in another order, and no others."""
 
     def __init__(self, event_shape: Sequence[int], *, context_shape: Sequence[int] | None = None):
         super().__init__()

@@ -38,6 +38,7 @@ class ConvCoupling(Transform):
         Numbers, or an image, that all parameters may depend on.
     """
 
+    index_buffers = ("kept", "moved", "restore")
     kept: Tensor
     moved: Tensor
     restore: Tensor

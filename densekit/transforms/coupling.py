@@ -37,6 +37,7 @@ class Coupling(Transform):
         Shape of the context, which all parameters may depend on.
     """
 
+    index_buffers = ("kept", "moved", "restore")
     kept: Tensor
     moved: Tensor
     restore: Tensor

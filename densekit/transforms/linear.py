@@ -25,6 +25,7 @@ class Linear(Transform):
     log-determinant is the sum of ``log |s|``. The map starts as a random permutation.
     """
 
+    index_buffers = ("permutation", "inverse_permutation")
     permutation: Tensor
     inverse_permutation: Tensor
 

@@ -26,6 +26,7 @@ class Permutation(Transform):
         Each of 0 to n_features - 1 once.
     """
 
+    index_buffers = ("permutation", "inverse_permutation")
     permutation: Tensor
     inverse_permutation: Tensor
 
