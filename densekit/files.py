@@ -8,6 +8,7 @@ the content's description. Reading runs no code that a file could choose: no pic
 from __future__ import annotations
 
 import contextlib
+import errno
 import glob
 import hashlib
 import json
@@ -140,6 +141,8 @@ def _for_disk(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 @contextlib.contextmanager
 def _replacing(path: Path) -> Iterator[BinaryIO]:
     """Open a new file beside `path` that takes its place once it is safely on the disk."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "There is no such folder", os.fspath(path.parent))
     draft = path.with_name(f"{_draft_start(path)}{secrets.token_hex(8)}{_DRAFT_END}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     try:

@@ -170,6 +170,20 @@ def test_anomalies_of_a_density_need_reference_rows(folder, tmp_path):
     assert list(found.columns) == ["score", "p_value", "selected"]
 
 
+def test_rows_are_judged_given_their_condition(folder, tmp_path):
+    kinds, out = folder / "kinds.csv", tmp_path / "out.csv"
+    model = folder / "conditional.densekit"
+    good("anomalies", model, kinds, "--reference", kinds, "--target", "kind", "--out", out)
+    rows = pd.read_csv(kinds)
+    expected = densekit.load(model).score_samples(rows[["a", "b"]], rows["kind"])
+    np.testing.assert_allclose(pd.read_csv(out)["score"], expected)
+
+
+def test_a_model_without_a_condition_is_given_none(folder):
+    message = bad("sample", folder / "model.densekit", "--given", "a", code=2)
+    assert "is for a model with a condition" in message
+
+
 def test_compare_prints_a_line_for_each(folder, monkeypatch):
     monkeypatch.setattr(comparison, "MAX_COMPONENTS", 1)
     monkeypatch.setattr(comparison, "N_SAMPLES", 10)

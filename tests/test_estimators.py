@@ -20,6 +20,7 @@ from sklearn.preprocessing import StandardScaler
 
 import densekit
 from densekit import (
+    AnomalyDetector,
     FlowEstimator,
     MADEEstimator,
     MAFEstimator,
@@ -592,3 +593,21 @@ def test_every_parameter_is_explained_once(name):
     heads = [line.split(" : ")[0] for line in text.splitlines() if not line.startswith(" ")]
     explained = [one.strip() for head in heads for one in head.split(",")]
     assert sorted(explained) == sorted(inspect.signature(kind).parameters)
+
+
+def test_a_condition_for_a_model_without_one_is_refused():
+    est = MAFEstimator(max_epochs=1).fit(MOONS)
+    with pytest.raises(ContextError, match=r"MAFEstimator\.sample got y, expected None"):
+        est.sample(2, y="a")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("kind", [MAFEstimator, AnomalyDetector])
+def test_a_cell_that_is_no_finite_number_is_named(kind, value):
+    table = pd.DataFrame(MOONS[:60], columns=["c0", "c1"])
+    table.iloc[7, 1] = value
+    named = r"got (NaN|inf) in row 7, column 'c1' \(1 such rows\), expected finite numbers"
+    with pytest.raises(ValueError, match=named):
+        kind().fit(table)
+    with pytest.raises(ValueError, match=r"row 7, column 1"):
+        kind().fit(table.to_numpy())

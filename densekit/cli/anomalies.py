@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from densekit.cli.app import command
-from densekit.cli.arguments import Data, Drop, Model
+from densekit.cli.arguments import Data, Drop, Model, Target
 from densekit.cli.reporter import Reporter
 
 if TYPE_CHECKING:
@@ -42,13 +42,14 @@ Out = Annotated[
 class Judge(NamedTuple):
     """Scores and conformal p-values of rows, and the number of rows that calibrate them."""
 
-    judge: Callable[[Any], tuple[NDArray[np.float64], NDArray[np.float64]]]
+    judge: Callable[[Any, Any], tuple[NDArray[np.float64], NDArray[np.float64]]]
     n_calibration: int
 
 
 @command(
     "densekit anomalies detector.densekit rows.csv --fdr 0.1",
     "densekit anomalies model.densekit rows.csv --reference normal.csv --out anomalies.csv",
+    "densekit anomalies conditional.densekit kinds.csv --reference kinds.csv --target kind",
 )
 def anomalies(
     ctx: typer.Context,
@@ -60,6 +61,7 @@ def anomalies(
     ] = 0.1,
     reference: Reference = None,
     out: Out = None,
+    target: Target = None,
     drop: Drop = None,
 ) -> None:
     """Find the rows of DATA that do not belong, with a bound on false alarms.
@@ -80,9 +82,9 @@ def anomalies(
     if out is not None:
         check_output(out)
     fitted, table = models.load(model), open_table(data)
-    judge = _judge(fitted, model, reference, drop, reporter)
+    judge = _judge(fitted, model, reference, (target, drop), reporter)
     with reporter.progress("judged", table.n_rows) as advance:
-        pieces = list(_judgements(fitted, judge, table, drop, advance))
+        pieces = list(_judgements(fitted, judge, table, (target, drop), advance))
     scores, p_values = (np.concatenate(piece) for piece in zip(*pieces, strict=True))
     selected = conformal.select(p_values, fdr, judge.n_calibration, "anomalies")
     if out is not None:
@@ -92,10 +94,13 @@ def anomalies(
     reporter.say(f"{int(selected.sum()):,} of {len(selected):,} rows selected at FDR {fdr:g}")
 
 
-def _judge(model: Any, path: Path, reference: Path | None, drop: Any, reporter: Reporter) -> Judge:
+def _judge(
+    model: Any, path: Path, reference: Path | None, columns: Any, reporter: Reporter
+) -> Judge:
     """How to judge rows: by the detector's own calibration, or beside reference rows."""
     import numpy as np
 
+    from densekit.cli import models
     from densekit.cli.rows import model_rows
     from densekit.data.readers import open_table
     from densekit.errors import ContextError
@@ -104,8 +109,11 @@ def _judge(model: Any, path: Path, reference: Path | None, drop: Any, reporter: 
     if hasattr(model, "p_values"):
         if reference is not None:
             raise typer.BadParameter(f"{path} is a detector with its own calibration rows.")
+        if columns[0]:
+            raise typer.BadParameter(f"{path} is a detector, which takes no --target.")
         return Judge(
-            lambda X: (model.score_samples(X), model.p_values(X)), len(model.calibration_scores_)
+            lambda X, y: (model.score_samples(X), model.p_values(X)),
+            len(model.calibration_scores_),
         )
     if reference is None:
         raise ContextError(
@@ -116,25 +124,25 @@ def _judge(model: Any, path: Path, reference: Path | None, drop: Any, reporter: 
     table = open_table(reference)
     with reporter.progress("reference", table.n_rows) as advance:
         found = []
-        for X, _ in model_rows(model, table, None, drop):
-            found.append(model.score_samples(X))
+        for X, y in model_rows(model, table, *columns):
+            found.append(models.score(model, X, y))
             advance(len(found[-1]))
     known = np.sort(np.concatenate(found))
 
-    def judge(X: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        scores = model.score_samples(X)
+    def judge(X: Any, y: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        scores = models.score(model, X, y)
         return scores, conformal.p_values([known], [scores])
 
     return Judge(judge, len(known))
 
 
 def _judgements(
-    model: Any, judge: Judge, table: Table, drop: Any, advance: Callable[[int], None]
+    model: Any, judge: Judge, table: Table, columns: Any, advance: Callable[[int], None]
 ) -> Iterator[Any]:
     from densekit.cli.rows import model_rows
 
-    for X, _ in model_rows(model, table, None, drop):
-        yield judge.judge(X)
+    for X, y in model_rows(model, table, *columns):
+        yield judge.judge(X, y)
         advance(len(X))
 
 

@@ -27,6 +27,11 @@ def save(model: Any, path: Path) -> None:
     persistence.save(model, path)
 
 
+def score(model: Any, X: Any, y: Any) -> Any:
+    """Score rows, given their conditions where there are any."""
+    return model.score_samples(X) if y is None else model.score_samples(X, y)
+
+
 def score_name(model: Any) -> str:
     """What a model's scores are: log-densities, log-masses of discrete data, or others."""
     density = getattr(model, "density_", None)

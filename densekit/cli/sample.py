@@ -74,6 +74,10 @@ def _condition(model: Any, text: str) -> Any:
 
     import numpy as np
 
+    if not getattr(model, "conditional", False):
+        raise typer.BadParameter(
+            f"--given {text!r} is for a model with a condition; fit one with --target."
+        )
     classes = getattr(model, "classes_", None)
     if classes is not None:
         matches = [label for label in classes if str(label) == text]

@@ -53,7 +53,7 @@ def score(
         reporter.progress("scored", table.n_rows) as advance,
     ):
         for X, y in model_rows(fitted, table, target, drop):
-            scores = fitted.score_samples(X) if y is None else fitted.score_samples(X, y)
+            scores = models.score(fitted, X, y)
             writer.write(pd.DataFrame({name: scores}))
             is_inside = np.isfinite(scores)
             n_rows += len(scores)

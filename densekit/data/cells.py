@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from sklearn.utils import check_array as as_array
+from sklearn.utils.validation import validate_data
 
 from densekit.errors import TableError
 
@@ -74,6 +76,38 @@ def check_array(values: NDArray[Any], *, source: str) -> NDArray[Any]:
     if len(values) == 0:
         raise TableError(f"{source} has no rows; give at least one.")
     return values
+
+
+def validate(estimator: Any, X: Any, **options: Any) -> NDArray[np.float64]:
+    """Do what scikit-learn's `validate_data` does, and name the cell that is no finite number.
+
+    Raises
+    ------
+    ValueError
+        Names the column and the first row with NaN or infinity, or is scikit-learn's own.
+    """
+    options = {"dtype": np.float64, "order": "C"} | options
+    try:
+        table: NDArray[np.float64] = validate_data(estimator, X, **options)
+    except ValueError as error:
+        if "NaN" in str(error) or "infinity" in str(error):
+            _name_the_cell(X, type(estimator).__name__)
+        raise
+    return table
+
+
+def _name_the_cell(X: Any, who: str) -> None:
+    values = as_array(X, dtype=np.float64, ensure_all_finite=False)
+    is_wrong = ~np.isfinite(values)
+    if not is_wrong.any():
+        return
+    row, column = np.argwhere(is_wrong)[0]
+    name = getattr(X, "columns", range(values.shape[1]))[column]
+    value = "NaN" if np.isnan(values[row, column]) else values[row, column]
+    raise ValueError(
+        f"{who} got {value} in row {row}, column {name!r} ({is_wrong.any(1).sum()} such rows), "
+        "expected finite numbers; fill it in, or leave the rows or the column out."
+    ) from None
 
 
 def _refuse_text(column: pd.Series, where: str, first_row: int) -> None:

@@ -17,11 +17,11 @@ from sklearn.utils.validation import (
     _check_sample_weight,
     check_is_fitted,
     check_scalar,
-    validate_data,
 )
 from torch import Tensor
 
 from densekit.data import seeds
+from densekit.data.cells import validate
 from densekit.data.context import Labels, check_condition
 from densekit.data.rows import in_chunks, to_tensor
 from densekit.errors import ContextError
@@ -216,7 +216,7 @@ class DensityEstimator(TrainedDensity, DensityMixin, BaseEstimator, ABC):
         check_is_fitted(self)
         who, form = type(self).__name__, self._form_
         table = form.table(X, who=who)
-        x = validate_data(self, table, reset=False, dtype=np.float64, order="C")
+        x = validate(self, table, reset=False)
         return to_tensor(form.rows(x, who=who))
 
     def _sample(self, n_samples: int, random_state: Any, y: Any, draw: Draw) -> Any:
@@ -276,10 +276,15 @@ class DensityEstimator(TrainedDensity, DensityMixin, BaseEstimator, ABC):
     def _sample_context(
         self, n_samples: int, y: Any, generator: torch.Generator
     ) -> NDArray[np.float64] | None:
+        who = type(self).__name__
         if not self.conditional:
+            if y is not None:
+                raise ContextError(
+                    f"{who}.sample got y, expected None, for the model was fitted without "
+                    "conditions; fit it with conditional=True and their y."
+                )
             return None
         if y is None:
-            who = type(self).__name__
             return self._context_.draw(n_samples, seeds.make_rng(generator), who)
         values = np.atleast_1d(np.asarray(y))
         if len(values) == 1:

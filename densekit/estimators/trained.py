@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import _check_sample_weight, validate_data
+from sklearn.utils.validation import _check_sample_weight
 from torch import Tensor
 
 from densekit.data import seeds
+from densekit.data.cells import validate
 from densekit.data.columns import Columns
 from densekit.data.context import Context, Labels, check_condition, fit_context
 from densekit.data.devices import parse_device
@@ -134,9 +135,7 @@ class TrainedDensity(StoredDensity, BaseEstimator):
         """Check X and the support; a row outside it is refused."""
         who, form = type(self).__name__, self._form_
         table = form.table(X, who=who)
-        x = validate_data(
-            self, table, reset=not is_warm, dtype=np.float64, order="C", ensure_min_samples=2
-        )
+        x = validate(self, table, reset=not is_warm, ensure_min_samples=2)
         if isinstance(form, Images):
             self.support_ = form.bounds
             return form.rows(x, who=who)

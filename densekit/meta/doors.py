@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils import get_tags
-from sklearn.utils.validation import _check_feature_names, _check_n_features, validate_data
+from sklearn.utils.validation import _check_feature_names, _check_n_features
 
+from densekit.data.cells import validate
 from densekit.errors import ParameterError, ScorerError, ShapeError
 
 MIN_ROWS = 4  # to fit and to calibrate
@@ -50,9 +51,7 @@ def check_rows(detector: Any, X: Any, *, reset: bool) -> Any:
     who = type(detector).__name__
     if allows_nan(detector.estimator) or _n_axes(X) > 2:
         return _leave_to_the_estimator(detector, X, reset, who)
-    table = validate_data(
-        detector, X, dtype=np.float64, ensure_min_samples=MIN_ROWS if reset else 1, reset=reset
-    )
+    table = validate(detector, X, ensure_min_samples=MIN_ROWS if reset else 1, reset=reset)
     names = getattr(detector, "feature_names_in_", None)
     if detector.estimator is None or names is None:
         return table
