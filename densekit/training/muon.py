@@ -18,7 +18,6 @@ MIN_SIDE = 32  # below it Adam is as good, and cheaper
 SCALE = 0.2
 # Each step of the iteration takes singular values s to a s + b s^3 + c s^5 (Jordan 2024).
 COEFFICIENTS, N_ITERATIONS = (3.4445, -4.7750, 2.0315), 5
-
 EPSILON = 1e-8  # of gradients that count as none, as Adam's
 
 
@@ -73,6 +72,7 @@ class Muon:
             start = stop
 
     def step(self, rate: float, clip: float, share: float) -> None:
+        """Take a step of a learning rate, with a share of gradients, and give averages theirs."""
         for (weights, gradient, average, momentum), mask, scale in self._groups:
             if clip < 1:
                 gradient.mul_(clip)
