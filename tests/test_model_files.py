@@ -313,6 +313,11 @@ def test_files_that_are_not_there_or_of_another_kind(path):
         densekit.load(path)
 
 
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no such folder.*gone'$"):
+        SMALL.save(tmp_path / "gone" / "model.densekit")
+
+
 def test_a_newer_format_says_so(path, monkeypatch):
     monkeypatch.setattr(files, "FORMAT", 2)
     SMALL.save(path)

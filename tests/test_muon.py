@@ -68,18 +68,15 @@ def test_large_matrices_of_perceptrons_are_found_those_of_a_shape_together():
 
 
 def test_frozen_matrices_are_left_out_and_tied_ones_are_taken_once():
-    density = flow()
-    masked, free = density.transform.transforms[0].network, density.transform.transforms[2].network
-    masked.hidden[0].weight.requires_grad_(False)
-    free.hidden[0].weight = masked.output.weight = torch.nn.Parameter(torch.zeros(80, 35))
+    one, other = (Coupling((40,), hidden_sizes=(50, 50), mask=mask) for mask in ("first", "last"))
+    density = Flow(Chain([one, other]), Normal((40,)))
+    frozen = one.network.hidden[0].weight.requires_grad_(False)
+    tied = one.network.hidden[1].weight = other.network.hidden[1].weight
     found = [matrix.weight for matrix in find_matrices(density)]
-    assert not any(weight is masked.hidden[0].weight for weight in found)
-    assert sum(weight is masked.output.weight for weight in found) == 1
-    n_trained = sum(p.numel() for p in density.parameters() if p.requires_grad)
-    vector = torch.nn.Parameter(torch.zeros(n_trained))
-    free.hidden[0].weight = torch.nn.Parameter(torch.zeros(50, 20))
+    assert sum(weight is frozen for weight in found) == 0
+    assert sum(weight is tied for weight in found) == 1
     learner = Learner(density, 1e-3, 0.9, "muon")
-    assert len(learner.weights) == len(vector) + 50 * 20
+    assert len(learner.weights) == sum(p.numel() for p in density.parameters() if p.requires_grad)
 
 
 def test_what_it_is_not_called_is_refused():

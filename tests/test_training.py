@@ -13,6 +13,7 @@ from densekit import (
     MAFEstimator,
     NSFEstimator,
     RealNVPEstimator,
+    kernels,
 )
 from densekit.densities import Flow, Normal
 from densekit.errors import DivergenceError, InterruptedFitWarning
@@ -215,6 +216,8 @@ def test_the_compiled_update_is_that_of_torch(dtype):
         for n_steps in range(1, 8):
             weights.gradient.copy_(torch.randn_like(weights.gradient) * 10.0 ** (n_steps - 4))
             norm = weights.gradient.norm().item()
+            found = math.sqrt(kernels.norm_squared(weights.gradient.numpy()))
+            assert found == pytest.approx(norm, rel=1e-5)
             update.step(n_steps, 0.01, min(1.0, 5 / norm), 10 / (10 + n_steps))
         runs.append((weights.vector, average))
     for compiled, plain in zip(*runs, strict=True):

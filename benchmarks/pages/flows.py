@@ -227,10 +227,11 @@ def stability_page(result: dict[str, Any]) -> str:
 
 def paper_page(result: dict[str, Any]) -> str:
     """Test nats on POWER beside the published, and validation nats over time."""
+    models = " ".join(f"--models {cell['model']}" for cell in result["cells"])
     lines = [
         f"## POWER, whole, {result['epochs']} epochs\n",
         (
-            f"Measured by `python -m benchmarks paper --epochs {result['epochs']} --rows "
+            f"Measured by `python -m benchmarks paper {models} --epochs {result['epochs']} --rows "
             f"{result['n_rows']} --threads {result['threads']}`: mean test nats of default recipes "
             "but for the given options, beside those that the papers of the models give.\n"
         ),

@@ -35,6 +35,7 @@ from densekit.estimators.parameters import (
     parameter,
 )
 from densekit.estimators.trained import LEARNING_RATE, TrainedDensity
+from densekit.training import OPTIMIZERS
 
 if TYPE_CHECKING:
     from densekit.testing.cases import EstimatorCase
@@ -62,7 +63,7 @@ class DensityEstimator(TrainedDensity, DensityMixin, BaseEstimator, ABC):
     batch_size: int | str = parameter("auto", either(one_of("auto"), integer(1)))
     learning_rate: float | str = parameter(LEARNING_RATE, number(0.0))
     schedule: str = parameter("auto", one_of("auto", "plateau", "linear"))
-    optimizer: str = parameter("auto", one_of("auto", "adam", "muon"))
+    optimizer: str = parameter("auto", one_of("auto", *OPTIMIZERS))
     validation_fraction: float = parameter(0.1, number(0.0, 1.0, including_low=True))
     n_iter_no_change: int = parameter(20, integer(1))
     tol: float = parameter(1e-4, number(0.0, including_low=True))

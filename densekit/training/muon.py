@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from itertools import groupby
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,11 +22,11 @@ COEFFICIENTS, N_ITERATIONS = (3.4445, -4.7750, 2.0315), 5
 EPSILON = 1e-8  # of gradients that count as none, as Adam's
 
 
-class Matrix:
+class Matrix(NamedTuple):
     """A weight that Muon trains, and the mask of zeros and ones that multiplies it, if any."""
 
-    def __init__(self, weight: Tensor, mask: Tensor | None):
-        self.weight, self.mask = weight, mask
+    weight: Tensor
+    mask: Tensor | None
 
     @property
     def shape(self) -> tuple[int, ...]:
