@@ -16,7 +16,10 @@ from densekit.densities.flow import Flow
 from densekit.errors import ConstantColumnWarning
 from densekit.transforms import Bounded, Cast, Chain, Gaussianize, Standardize, Transform
 from densekit.transforms.gaussianize import GRID
+from densekit.transforms.marginals import MANY_ROWS
 
+# Of the splines of `Gaussianize`: so many rows bear more, 256 of them in a histogram that jumps.
+MAX_BINS, MAX_BINS_OF_MANY = 32, 529
 CHUNK = 8192  # rows at a time
 
 
@@ -40,7 +43,8 @@ def fit_preprocessing(
     if standardize:
         steps.append(Standardize(event_shape))
         if gaussianize:
-            steps.append(Gaussianize(event_shape))
+            max_bins = MAX_BINS if len(x) < MANY_ROWS else MAX_BINS_OF_MANY
+            steps.append(Gaussianize(event_shape, max_bins=max_bins))
     chain = Chain(steps, event_shape=event_shape).double().to(x.device)
     chain.fit_statistics(x)
     is_constant = _constant_columns(chain)

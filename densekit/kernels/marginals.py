@@ -74,9 +74,13 @@ def _map_by_spline(value: float, knots: Array, last: int) -> tuple[float, float]
         return bottoms[0] + (value - lefts[0]) * slopes[0], slopes[0]
     if value >= lefts[last]:
         return bottoms[last] + (value - lefts[last]) * slopes[last], slopes[last]
-    low = 0
-    for k in range(1, last):
-        low += value > lefts[k]
+    low, high = 0, last  # the value lies behind the one and not behind the other
+    while high - low > 1:
+        middle = (low + high) // 2
+        if value > lefts[middle]:
+            low = middle
+        else:
+            high = middle
     left, bottom, first, second = lefts[low], bottoms[low], slopes[low], slopes[low + 1]
     width, height = lefts[low + 1] - left, bottoms[low + 1] - bottom
     share, slope = rational_quadratic((value - left) / width, height / width, first, second, one)

@@ -11,13 +11,15 @@ from torch import Tensor
 
 from densekit import kernels
 from densekit.elementwise.spline import Bin, rational_quadratic, solve_rational_quadratic
+from densekit.errors import ParameterError
 from densekit.transforms.base import Transform, check_vector
-from densekit.transforms.marginals import MAX_BINS, MAX_WIDTH, fit_marginal, map_by_bins
+from densekit.transforms.knots import MIN_BINS, map_by_bins
+from densekit.transforms.marginals import MAX_WIDTH, fit_marginal
 
 if TYPE_CHECKING:
     from densekit.testing.cases import TransformCase
 
-MAX_ROWS = 10_000  # that choose the maps
+MAX_ROWS = 1_000_000  # that choose the maps
 # Training rows lie on a grid this fine, in standard deviations: a change of units then moves them
 # by nothing at all, where rounding errors would grow from step to step.
 GRID = 2.0**-20
@@ -28,12 +30,23 @@ class Gaussianize(Transform):
 
     `fit_statistics` chooses the bend of a column, or none, by the likelihood of a normal
     distribution of what it makes, which is Johnson's SU of the column (Johnson 1949, section 4).
-    Where the column is then still far from normal, as one is whose values repeat, a
-    rational-quadratic spline through its quantiles follows (Chen 2000, marginal Gaussianisation),
-    with as many bins as held-out rows bear. Beyond the outermost quantiles it is linear. It is the
-    identity until then, and for columns that are normal.
+    Where the column is then still far from normal, a rational-quadratic spline follows (marginal
+    Gaussianisation, Chen 2000). Below 10,000 rows it goes through quantiles, as many as held-out
+    rows bear, so it is smooth. From there on it makes a histogram normal, whose bins are as many as
+    rows pay for by BIC, and its slope jumps where the density does. Beyond the outermost knots it
+    is linear. It is the identity until then, and for columns that are normal.
 
     A flow behind it has only to learn how columns depend on each other.
+
+    Parameters
+    ----------
+    event_shape : sequence of int
+        (n_features,)
+    context_shape : sequence of int, optional
+        Of no effect.
+    max_bins : int, default=32
+        Bins of a spline, which is what quantiles ask for; histograms that jump take two a bin, and
+        17 more. It sets the layer's memory.
     """
 
     is_bent: Tensor
@@ -41,8 +54,19 @@ class Gaussianize(Transform):
     n_bins: Tensor
     knots: Tensor
 
-    def __init__(self, event_shape: Sequence[int], *, context_shape: Sequence[int] | None = None):
+    def __init__(
+        self,
+        event_shape: Sequence[int],
+        *,
+        context_shape: Sequence[int] | None = None,
+        max_bins: int = 32,
+    ):
         super().__init__(event_shape)
+        if max_bins < MIN_BINS:
+            raise ParameterError(
+                f"Gaussianize got max_bins={max_bins!r}, expected {MIN_BINS} or more."
+            )
+        self.max_bins = max_bins
         n_features = check_vector("Gaussianize", event_shape)
         self.register_buffer("is_bent", torch.zeros(n_features, dtype=torch.bool))
         # Centre and width before the inverse hyperbolic sine, location and scale after it.
@@ -50,7 +74,7 @@ class Gaussianize(Transform):
         self.register_buffer("bend", bend[:, None].repeat(1, n_features))
         self.register_buffer("n_bins", torch.zeros(n_features, dtype=torch.long))
         # Places on x and on z, and slopes. Knots that are too many lie on the tail.
-        places = torch.arange(MAX_BINS + 1.0)
+        places = torch.arange(max_bins + 1.0)
         knots = torch.stack([places, places, torch.ones_like(places)])
         self.register_buffer("knots", knots[:, None].repeat(1, n_features, 1))
 
@@ -59,7 +83,7 @@ class Gaussianize(Transform):
         rows = x[:: max(1, math.ceil(len(x) / MAX_ROWS))].double().cpu()
         rows = (rows / GRID).round() * GRID
         for j, column in enumerate(rows.T):
-            found = fit_marginal(column.numpy(), len(x))
+            found = fit_marginal(column.numpy(), self.max_bins)
             self.is_bent[j], self.n_bins[j] = found.is_bent, found.n_bins
             self.bend[:, j] = torch.tensor(found.bend, dtype=self.bend.dtype)
             self.knots[:, j] = torch.from_numpy(found.knots)
@@ -96,7 +120,7 @@ class Gaussianize(Transform):
         bend = self.bend.clone()
         bend[[1, 3]] = 1 / bend[[1, 3]]
         # A file may hold any number, and the kernel looks no further.
-        fixed = self.is_bent, bend, self.n_bins.clamp(0, MAX_BINS), self.knots
+        fixed = self.is_bent, bend, self.n_bins.clamp(0, self.max_bins), self.knots
         arrays = (tensor.detach().numpy() for tensor in (x, *fixed, z, log_det))
         kernels.map_marginals(*arrays)
         return z, log_det
@@ -115,14 +139,18 @@ class Gaussianize(Transform):
     def example_cases(cls) -> list[TransformCase]:
         from densekit.testing.cases import TransformCase
 
-        def fitted() -> Gaussianize:
-            normal = torch.randn(1000, 3)
+        def fitted(n_rows: int) -> Gaussianize:
+            normal = torch.randn(n_rows, 3)
             columns = [normal[:, 0].exp(), normal[:, 1].round(), normal[:, 2].clamp_min(0)]
-            layer = cls((4,))
+            layer = cls((4,), max_bins=60)
             layer.fit_statistics(torch.stack([*columns, normal[:, 0]], 1))
             return layer
 
-        return [TransformCase("Gaussianize", lambda: cls((3,))), TransformCase("fitted", fitted)]
+        return [
+            TransformCase("Gaussianize", lambda: cls((3,))),
+            TransformCase("fitted to few rows", lambda: fitted(1000)),
+            TransformCase("fitted to many rows", lambda: fitted(20_000)),
+        ]
 
 
 def _asinh(w: Tensor, is_bent: Tensor) -> tuple[Tensor, Tensor]:
