@@ -63,7 +63,7 @@ def test_the_density_of_many_rows_jumps_where_they_do():
 
 def test_rounded_numbers_of_many_rows_count_as_what_was_rounded():
     x = normal_rows(40_000)
-    rounded = (x * 10).round() / 10
+    rounded = (x * 100).round() / 100
     z, log_det = fitted(rounded[:20_000])(rounded[20_000:, None])
     z_unrounded, log_det_unrounded = fitted(x[:20_000])(rounded[20_000:, None])
     nats, nats_unrounded = (

@@ -231,6 +231,8 @@ def test_the_present_format_has_stored_files():
     assert {p.stem for p in STORED if p.parent.name == str(files.FORMAT)} == {
         "nsf",
         "made",
+        "maf_gaussianized",
+        "maf_gaussianized_by_histograms",
         "pixelcnn",
         "pixelcnn_before_dilation",  # whose scores tell what a parameter that came later was before
     }

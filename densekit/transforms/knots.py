@@ -34,7 +34,7 @@ _LONGEST_RISE = 0.5  # of a bin of a histogram's spline, which then follows the 
 _N_LEVELS = 1 + math.ceil(2 * _OUTERMOST_OF_MANY / _LONGEST_RISE)
 MIN_BINS = _N_LEVELS + 1
 _JUMP = 2.0  # ratio of densities, from which on the slope changes at once
-_SHARE_OF_ATOM = 1 / 8  # of rows with one value, which then has bins as steep as may be
+_SHARE_OF_ATOM = 1 / 64  # of rows with one value, which then has bins as steep as may be
 
 
 class Knots(NamedTuple):
