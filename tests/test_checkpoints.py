@@ -89,9 +89,10 @@ def pixelcnn(**params):
     return OftenPixelCNN(n_layers=2, n_channels=4, max_epochs=4, random_state=0, **params)
 
 
+HASTY = {"n_iter_no_change": 2, "learning_rate": 0.2, "max_epochs": 60}
 CASES = {
-    "two trials, in the first": (maf(), X, 4),
-    "two trials, in the second": (maf(), X, 8),
+    "two trials, in the first": (maf(**HASTY), X, 4),
+    "two trials, in the second": (maf(**HASTY), X, 10),
     "last epoch": (maf(noise=0), X, 6),
     "without validation": (maf(validation_fraction=0), X, 3),
     "plateaus": (maf(n_iter_no_change=2, learning_rate=0.2, noise=0.1), X, 2),

@@ -184,6 +184,12 @@ def test_validation_rows_choose_the_noise():
     assert np.array_equal(again.score_samples(X), fits["auto"].score_samples(X))
 
 
+def test_there_is_no_second_run_where_the_first_has_not_overfitted():
+    few_epochs = MAFEstimator(max_epochs=3, random_state=0).fit(X[:100])
+    alone = MAFEstimator(max_epochs=3, noise=0, random_state=0).fit(X[:100])
+    assert np.array_equal(few_epochs.score_samples(X), alone.score_samples(X))
+
+
 @pytest.mark.parametrize(
     "est",
     [MAFEstimator(validation_fraction=0), MADEEstimator(likelihood="bernoulli", noise=0.3)],
@@ -194,7 +200,9 @@ def test_no_noise_where_nothing_can_be_blurred_or_chosen(est):
 
 
 def test_a_run_that_diverges_leaves_the_other():
-    est = fit(Troubled(nan_at=range(30, 10_000)), max_epochs=2, batch_size=40)
+    hasty = {"max_epochs": 60, "batch_size": 40, "n_iter_no_change": 1, "learning_rate": 0.2}
+    est = fit(Troubled(nan_at=range(30, 10_000)), **hasty)
+    assert est.n_iter_ == 3  # of nine steps, so the second run meets what is not finite
     assert est.noise_ == 0
     assert est.history_.n_rollbacks == 0
     assert np.isfinite(est.score_samples(X)).all()

@@ -27,6 +27,9 @@ def fit_best(
 ) -> tuple[Trainer, History]:
     """Train a density with each trainer from the same start, and keep the best.
 
+    A run that comes to its last epoch is the last: validation rows have not ended it, so there is
+    nothing yet that others could do about overfitting.
+
     Parameters
     ----------
     trainers : sequence of Trainer
@@ -67,7 +70,7 @@ def fit_best(
             done.failures.append(str(error))
             continue
         done.add(number, history, _copy_of_state(density))
-        if history.interrupted:
+        if history.interrupted or history.n_epochs >= trainer.max_epochs:
             break
     if not done.runs:
         raise DivergenceError(done.failures[0])

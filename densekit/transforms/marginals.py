@@ -72,10 +72,13 @@ def fit_marginal(x: Array, max_bins: int) -> Marginal:
 
 def _fit_bend(x: Array) -> tuple[bool, tuple[float, float, float, float]]:
     """The likeliest bend, behind which the column is standardised again; or none."""
-    w = (x - _CENTRES[:, None, None]) / _WIDTHS[:, None]
-    y = np.arcsinh(w)
+    y = np.arcsinh((x - _CENTRES[:, None, None]) / _WIDTHS[:, None])
     spread = np.maximum(y.std(-1), _LEAST_SPREAD)
-    likelihood = -np.log(spread * _WIDTHS) - np.log(np.hypot(w, 1)).mean(-1)
+    size = np.abs(y)
+    log_root = (
+        size + np.log1p(np.exp(-2 * size)) - math.log(2)
+    )  # of w^2 + 1, which may be no number
+    likelihood = -np.log(spread * _WIDTHS) - log_root.mean(-1)
     place = np.unravel_index(likelihood.argmax(), likelihood.shape)
     greatest = np.abs(x).max()  # whose square may be no number
     gain = likelihood[place] + np.log(max(greatest * (x / greatest).std(), _LEAST_SPREAD))
