@@ -102,12 +102,13 @@ def run_paper(
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training rows.")] = 100,
     rows: Annotated[int | None, typer.Option(help="Training rows; all of them by default.")] = None,
     models: Annotated[list[str] | None, typer.Option(help="Some of the models.")] = None,
+    gaussianize: Annotated[bool, typer.Option(help="Whether columns are Gaussianised.")] = True,
     threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 2,
     out: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("paper.json"),
 ) -> None:
     """POWER as in the papers, from DENSEKIT_DATA: test nats, and validation nats over time."""
     torch.set_num_threads(threads)
-    result = paper.measure(models or list(paper.MODELS), epochs, rows)
+    result = paper.measure(models or list(paper.MODELS), epochs, rows, gaussianize)
     out.write_text(json.dumps(result, indent=1))
     print(pages.paper_page(result))
 

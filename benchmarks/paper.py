@@ -29,7 +29,9 @@ MODELS: dict[str, tuple[float, Any, dict[str, Any]]] = {
 }
 
 
-def measure(models: Sequence[str], epochs: int, n_rows: int | None) -> dict[str, Any]:
+def measure(
+    models: Sequence[str], epochs: int, n_rows: int | None, gaussianize: bool
+) -> dict[str, Any]:
     """Fit each model to the training rows; early stopping is by a tenth of them."""
     folder = Path(os.environ.get("DENSEKIT_DATA", "no folder"))
     with np.load(folder / "power.npz") as parts:
@@ -37,6 +39,8 @@ def measure(models: Sequence[str], epochs: int, n_rows: int | None) -> dict[str,
     cells = []
     for name in models:
         published, kind, options = MODELS[name]
+        if not gaussianize:
+            options = options | {"gaussianize": False}
         estimator = kind(random_state=0, max_epochs=epochs, **options)
         start = time.perf_counter()
         scores = estimator.fit(train[:n_rows]).score_samples(test)

@@ -119,6 +119,9 @@ def test_paper(run, tmp_path):
     out = tmp_path / "paper.json"
     shown = run("paper", "--epochs=1", "--models=maf", "--threads=1", f"--out={out}")
     assert "| maf | n_layers=10, hidden_sizes=(128, 128) | 0.24 |" in shown
+    shown = run("paper", "--epochs=1", "--models=maf", "--no-gaussianize", f"--out={out}")
+    assert "--models maf --no-gaussianize" in shown
+    assert "gaussianize=False | 0.24 |" in shown
 
 
 def test_sizes(run, monkeypatch, tmp_path):
