@@ -61,6 +61,50 @@ def test_the_density_of_many_rows_jumps_where_they_do():
     assert kstest(z[:, 0].numpy(), "norm").statistic < 0.02
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_splines_of_many_rows_reach_as_far_on_both_sides(seed):
+    rng = np.random.default_rng(seed)
+    layer = fitted(torch.from_numpy(rng.uniform(size=10_000) + 2 * rng.integers(0, 8, 10_000)) / 5)
+    heights = layer.knots[1, 0, : int(layer.n_bins) + 1]
+    assert heights[-1] == pytest.approx(-float(heights[0]))
+    assert 3 < heights[-1] < 4
+
+
+@pytest.mark.parametrize("outlier", [50.0, 1e6])
+@pytest.mark.parametrize("place", [0, 1])
+def test_an_outlier_among_many_rows_stretches_nothing(place, outlier):
+    x = normal_rows(10_002)
+    x[place] = outlier
+    back, _ = fitted(x).inverse(normal_rows(100_000)[:, None])
+    assert (back.abs() > 6).float().mean() < 1e-3
+
+
+@pytest.mark.parametrize("share", [0.008, 0.015, 0.017, 0.5])
+def test_values_that_repeat_make_no_spike_without_end(share):
+    x = normal_rows(50_000)
+    x[: int(share * len(x))] = 0.3
+    layer = fitted(x)
+    _, log_det = layer(torch.linspace(-4, 4, 80_001, dtype=torch.float64)[:, None])
+    assert 20 < log_det.exp().max() < 200
+
+
+def test_a_heap_far_from_all_others_stays_there():
+    x = normal_rows(20_000)
+    x[:200] = -999.0
+    layer = fitted(x)
+    back, _ = layer.inverse(normal_rows(100_000)[:, None])
+    far = back[back < -10]
+    assert len(far) / len(back) == pytest.approx(0.01, abs=0.002)
+    assert ((far + 999).abs() < 50).float().mean() > 0.95
+
+
+def test_thinned_rows_that_are_constant_are_not_bent():
+    x = torch.zeros(10_001, dtype=torch.float64)
+    x[1] = 1
+    z, log_det = fitted(x)(x[:, None])
+    assert bool(z.isfinite().all() & log_det.isfinite().all())
+
+
 def test_rounded_numbers_of_many_rows_count_as_what_was_rounded():
     x = normal_rows(40_000)
     rounded = (x * 100).round() / 100
@@ -113,9 +157,11 @@ def test_the_kernel_does_what_the_plain_path_does(name, dtype, n_rows):
 @given(
     st.lists(st.floats(-1e6, 1e6, width=32), min_size=2, max_size=80),
     st.one_of(st.integers(1, 40), st.integers(5000, 5100)),
+    st.sampled_from([0.0, 1e-7, 1e-3, 1.0]),
 )
-def test_any_column_gives_a_bijection(values, repeats):
+def test_any_column_gives_a_bijection(values, repeats, jitter):
     x = torch.tensor(values, dtype=torch.float64).repeat(repeats)[:, None]
+    x += jitter * normal_rows(len(x))[:, None]
     scale = Standardize((1,)).double()
     scale.fit_statistics(x)
     x = scale(x)[0][:, 0]

@@ -49,7 +49,7 @@ noise : float or "auto", default="auto"
     robust standard deviation; discrete models take none. It smooths the densities of few rows, and
     is halved whenever a third of the patience passes without progress. "auto" trains twice, with 0
     and with 0.3, and keeps what is better on validation rows; it is 0 from 10,000 training rows on,
-    without validation rows, or where the last epoch comes before overfitting does.
+    without validation rows, or where training without it still gains when its epochs end.
 device : str, default="auto"
     "auto" is a GPU where there is one; otherwise any of torch's names.
 dtype : {"auto", "float32", "float64"}, default="auto"

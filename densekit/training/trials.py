@@ -27,8 +27,8 @@ def fit_best(
 ) -> tuple[Trainer, History]:
     """Train a density with each trainer from the same start, and keep the best.
 
-    A run that comes to its last epoch is the last: validation rows have not ended it, so there is
-    nothing yet that others could do about overfitting.
+    A run that still gains when its epochs end is the last: there is nothing yet that others could
+    do about overfitting.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def fit_best(
             done.failures.append(str(error))
             continue
         done.add(number, history, _copy_of_state(density))
-        if history.interrupted or history.n_epochs >= trainer.max_epochs:
+        if history.interrupted or _still_gains(history, trainer):
             break
     if not done.runs:
         raise DivergenceError(done.failures[0])
@@ -78,6 +78,12 @@ def fit_best(
     density.load_state_dict(best.weights)
     best.history.n_rollbacks = sum(run.history.n_rollbacks for run in done.runs)
     return trainers[best.number], best.history
+
+
+def _still_gains(history: History, trainer: Trainer) -> bool:
+    """Whether epochs ran out, and not a third of the patience."""
+    since_best = history.n_epochs - history.best_epoch
+    return history.n_epochs >= trainer.max_epochs and 3 * since_best <= trainer.n_iter_no_change
 
 
 @dataclass

@@ -45,8 +45,9 @@ class Gaussianize(Transform):
     context_shape : sequence of int, optional
         Of no effect.
     max_bins : int, default=32
-        Bins of a spline, which is what quantiles ask for; histograms that jump take two a bin, and
-        17 more. It sets the layer's memory.
+        Bins of a spline, which is what quantiles ask for. A histogram takes two for each of its
+        own, since it may jump, and 17 more: from 10,000 rows on estimators take 529, for 256. It
+        sets the layer's memory.
     """
 
     is_bent: Tensor
@@ -62,9 +63,9 @@ class Gaussianize(Transform):
         max_bins: int = 32,
     ):
         super().__init__(event_shape)
-        if max_bins < MIN_BINS:
+        if not isinstance(max_bins, int) or max_bins < MIN_BINS:
             raise ParameterError(
-                f"Gaussianize got max_bins={max_bins!r}, expected {MIN_BINS} or more."
+                f"Gaussianize got max_bins={max_bins!r}, expected an integer from {MIN_BINS} on."
             )
         self.max_bins = max_bins
         n_features = check_vector("Gaussianize", event_shape)
@@ -80,9 +81,9 @@ class Gaussianize(Transform):
 
     @torch.no_grad()
     def fit_statistics(self, x: Tensor) -> None:
-        rows = x[:: max(1, math.ceil(len(x) / MAX_ROWS))].double().cpu()
-        rows = (rows / GRID).round() * GRID
-        for j, column in enumerate(rows.T):
+        rows = x[:: max(1, math.ceil(len(x) / MAX_ROWS))]
+        for j in range(rows.shape[1]):
+            column = (rows[:, j].double().cpu() / GRID).round() * GRID
             found = fit_marginal(column.numpy(), self.max_bins)
             self.is_bent[j], self.n_bins[j] = found.is_bent, found.n_bins
             self.bend[:, j] = torch.tensor(found.bend, dtype=self.bend.dtype)

@@ -15,9 +15,7 @@ Array = NDArray[np.float64]
 _MIN_ROWS = 8  # of a bin, unless it is empty
 _N_SEEDS = 32  # bins of equal counts at the start, so that a heap amid a wide column is seen
 _SPARE = 4  # times as many bins may be split off as are kept
-
-
-_NARROWEST = 1e-9
+_NARROWEST = 1e-9  # width that counts for a bin's likelihood
 
 
 class Histogram(NamedTuple):

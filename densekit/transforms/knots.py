@@ -34,7 +34,11 @@ _LONGEST_RISE = 0.5  # of a bin of a histogram's spline, which then follows the 
 _N_LEVELS = 1 + math.ceil(2 * _OUTERMOST_OF_MANY / _LONGEST_RISE)
 MIN_BINS = _N_LEVELS + 1
 _JUMP = 2.0  # ratio of densities, from which on the slope changes at once
-_SHARE_OF_ATOM = 1 / 64  # of rows with one value, which then has bins as steep as may be
+_NARROWEST = 1e-6  # width of a bin beside where it is
+_ROWS_BEYOND = 4  # at least, of each tail
+# A value that so many rows have is an atom, with bins as steep as may be; so is one of so many rows
+# that are so many times those of each value beside it.
+_SHARE_OF_ATOM, _ROWS_OF_ATOM, _TIMES_AS_MANY = 1 / 64, 32, 8
 
 
 class Knots(NamedTuple):
@@ -131,54 +135,67 @@ def map_by_bins(y: Tensor, bin_: Bin) -> tuple[Tensor, Tensor]:
 
 
 def knots_of_histogram(y: Array, max_bins: int) -> Knots | None:
-    """Those of the bins that rows are worth, or none if these gain little; for a sorted column."""
+    """Those of the bins that rows are worth, or none if these gain little; for a sorted column.
+
+    The outermost rows are left to the tails, so that outliers stretch no bin.
+    """
+    n_beyond = max(_ROWS_BEYOND, round(len(y) * ndtr(-_OUTERMOST_OF_MANY)))
+    inner = slice(n_beyond, -n_beyond)
     # A jump takes a bin of its own, of no width.
-    histogram = fit_histogram(_spread(y), (max_bins - _N_LEVELS) // 2)
-    of_normal = -0.5 * float(np.mean(np.square(y))) - 0.5 * math.log(2 * math.pi)
+    histogram = fit_histogram(_spread(y)[inner], (max_bins - _N_LEVELS) // 2)
+    of_normal = -0.5 * float(np.mean(np.square(y[inner]))) - 0.5 * math.log(2 * math.pi)
     if histogram.likelihood() < of_normal + _LEAST_GAIN_OF_MANY:
         return None
-    return _with_slopes(*_places_and_heights(histogram), histogram)
+    return _with_slopes(*_places_and_heights(histogram, n_beyond / len(y)))
 
 
 def _spread(y: Array) -> Array:
     """Rows of a sorted column, of which those of one value are spread.
 
     They stand for all between the neighbouring values, as rounded numbers do, unless they are an
-    atom.
+    atom; and the slope at them is 50 at most.
     """
     values, counts = np.unique(y, return_counts=True)
     n, stop = len(y), counts.cumsum()
     middle = (values[1:] + values[:-1]) / 2
     lows = np.concatenate([2 * values[:1] - middle[:1], middle])
     highs = np.concatenate([middle, 2 * values[-1:] - middle[-1:]])
-    rise = ndtri((stop - 0.5) / n) - ndtri((stop - counts + 0.5) / n)
-    kind = [counts == 1, counts >= _SHARE_OF_ATOM * n]
-    lows = np.select(kind, [values, values - rise / _STEEPEST / 2], lows)
-    highs = np.select(kind, [values, values + rise / _STEEPEST / 2], highs)
+    half = (ndtri((stop - 0.5) / n) - ndtri((stop - counts + 0.5) / n)) / _STEEPEST / 2
+    kinds = [counts == 1, _are_atoms(counts)]
+    lows = np.select(kinds, [values, values - half], np.minimum(lows, values - half))
+    highs = np.select(kinds, [values, values + half], np.maximum(highs, values + half))
     share = (np.arange(n) - np.repeat(stop - counts, counts) + 0.5) / np.repeat(counts, counts)
     return np.sort(np.repeat(lows, counts) + np.repeat(highs - lows, counts) * share)
 
 
-def _places_and_heights(histogram: Histogram) -> tuple[Array, Array]:
+def _are_atoms(counts: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether a value has many rows of all, or far more than the values beside it."""
+    beside = np.pad(counts, 1)
+    beside = np.maximum(beside[:-2], beside[2:])
+    stands_out = (counts >= _ROWS_OF_ATOM) & (counts > _TIMES_AS_MANY * beside)
+    found: NDArray[np.bool_] = stands_out | (counts >= _SHARE_OF_ATOM * counts.sum())
+    return found
+
+
+def _places_and_heights(histogram: Histogram, share_below: float) -> tuple[Array, Array]:
     """Knots at edges, and where the normal's quantiles ask for more."""
-    edges, n_rows = histogram.edges, histogram.counts.sum()
-    shares = np.concatenate([[0.0], (histogram.densities() * np.diff(edges)).cumsum()])
-    reach = min(_OUTERMOST_OF_MANY, -ndtri(4 / n_rows))
-    tops = ndtri(shares).clip(-reach, reach)
+    edges = histogram.edges
+    inner = np.concatenate([[0.0], (histogram.densities() * np.diff(edges)).cumsum()]).clip(max=1)
+    shares = share_below + (1 - 2 * share_below) * inner
+    tops = ndtri(shares)
     is_atom = np.diff(tops) / np.diff(edges) > _STEEPEST / 2
-    levels = np.linspace(-reach, reach, _N_LEVELS)[1:-1]
+    levels = np.linspace(tops[0], tops[-1], _N_LEVELS)[1:-1]
     is_far = np.abs(levels[:, None] - tops).min(1) > _LONGEST_RISE / 4
     levels = levels[is_far & ~is_atom[np.searchsorted(tops[1:-1], levels)]]
     heights = np.unique(np.concatenate([tops, levels]))
     places = np.interp(ndtr(heights), shares, edges)
-    is_new = np.concatenate([[True], np.diff(places) > 0])
+    is_new = np.concatenate([[True], np.diff(places) > _NARROWEST * (1 + np.abs(places[1:]))])
     return places[is_new], heights[is_new]
 
 
-def _with_slopes(places: Array, heights: Array, histogram: Histogram) -> Knots:
+def _with_slopes(places: Array, heights: Array) -> Knots:
     """Slopes at knots, which become two where the density jumps."""
-    bins = np.searchsorted(histogram.edges[1:-1], (places[1:] + places[:-1]) / 2)
-    densities = histogram.densities()[bins]
+    densities = np.diff(ndtr(heights)) / np.diff(places)
     rises = np.diff(heights) / np.diff(places)
     is_atom = rises > _STEEPEST / 2  # straight, so that it is nowhere steeper
     exact = math.sqrt(2 * math.pi) * np.exp(heights**2 / 2)  # slopes of the normal's quantiles

@@ -60,7 +60,7 @@ def fit_marginal(x: Array, max_bins: int) -> Marginal:
     """
     (is_bent, bend), knots = _NO_BEND, None
     if np.ptp(x) > 0:
-        is_bent, bend = _fit_bend(x[:: math.ceil(len(x) / _MAX_ROWS_FOR_BENDS)])
+        is_bent, bend = _fit_bend(_thinned(x))
         centre, width, loc, scale = bend
         w = (x - centre) / width
         y = np.sort(((np.arcsinh(w) if is_bent else w) - loc) / scale)
@@ -68,6 +68,15 @@ def fit_marginal(x: Array, max_bins: int) -> Marginal:
         knots = choose(y, max_bins)
     n_bins = len(knots.places) - 1 if knots else 0
     return Marginal(is_bent, bend, n_bins, (knots or _NO_SPLINE).padded(max_bins + 1))
+
+
+def _thinned(x: Array) -> Array:
+    """Rows for a bend, of many evenly in order of size, so that both ends are among them."""
+    if len(x) <= _MAX_ROWS_FOR_BENDS:
+        return x
+    places = np.linspace(0, len(x) - 1, _MAX_ROWS_FOR_BENDS).round().astype(int)
+    rows: Array = np.sort(x)[places]
+    return rows
 
 
 def _fit_bend(x: Array) -> tuple[bool, tuple[float, float, float, float]]:
