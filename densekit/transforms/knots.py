@@ -36,9 +36,11 @@ MIN_BINS = _N_LEVELS + 1
 _JUMP = 2.0  # ratio of densities, from which on the slope changes at once
 _NARROWEST = 1e-6  # width of a bin beside where it is
 _ROWS_BEYOND = 4  # at least, of each tail
-# A value that so many rows have is an atom, with bins as steep as may be; so is one of so many rows
-# that are so many times those of each value beside it.
-_SHARE_OF_ATOM, _ROWS_OF_ATOM, _TIMES_AS_MANY = 1 / 64, 32, 8
+# A column of so few values is all atoms: each gets bins as steep as may be. Of others an atom is a
+# value with so large a share of the rows, or with so many that are so many times those of each
+# value beside it.
+_FEW_VALUES = 128
+_SHARE_OF_ATOM, _ROWS_OF_ATOM, _TIMES_AS_MANY = 1 / 16, 32, 8
 
 
 class Knots(NamedTuple):
@@ -169,7 +171,9 @@ def _spread(y: Array) -> Array:
 
 
 def _are_atoms(counts: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whether a value has many rows of all, or far more than the values beside it."""
+    """Whether each value is one that the column takes again and again."""
+    if len(counts) <= _FEW_VALUES:
+        return np.ones(len(counts), dtype=bool)
     beside = np.pad(counts, 1)
     beside = np.maximum(beside[:-2], beside[2:])
     stands_out = (counts >= _ROWS_OF_ATOM) & (counts > _TIMES_AS_MANY * beside)
