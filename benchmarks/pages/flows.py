@@ -22,6 +22,7 @@ training. Its training step clips gradients and averages weights, as its trainer
 peers' is Adam as in their guides.
 """
 
+_MANY_TABLES = 10  # which a command need not name
 _QUALITY = """
 The mean held-out nats of rows that are standardised by
 the training rows, with a standard error, one fit each. densekit has default parameters; the peers
@@ -126,7 +127,9 @@ def quality_page(result: dict[str, Any]) -> str:
         f"--max-seconds {result['max_seconds']:g}"
         + _other_python(cell["method"] for cell in result["cells"])
     )
-    tables = {cell["table"] for cell in result["cells"]}
+    tables = dict.fromkeys(cell["table"] for cell in result["cells"])
+    if len(tables) < _MANY_TABLES:
+        command += "".join(f" --tables '{table}'" for table in tables)
     on = f"{len(tables)} tables" if len(tables) > 1 else ", ".join(tables)
     lines = [
         f"## Quality on {on}, {result['max_seconds']:g} seconds for a peer",
