@@ -75,8 +75,8 @@ class Gaussianize(Transform):
         self.register_buffer("bend", bend[:, None].repeat(1, n_features))
         self.register_buffer("n_bins", torch.zeros(n_features, dtype=torch.long))
         # Places on x and on z, and slopes. Knots that are too many lie on the tail.
-        places = torch.arange(max_bins + 1.0)
-        knots = torch.stack([places, places, torch.ones_like(places)])
+        places = [*map(float, range(max_bins + 1))]
+        knots = torch.tensor([places, places, [1.0] * len(places)])
         self.register_buffer("knots", knots[:, None].repeat(1, n_features, 1))
 
     @torch.no_grad()
