@@ -16,10 +16,9 @@ from densekit.densities.flow import Flow
 from densekit.errors import ConstantColumnWarning
 from densekit.transforms import Bounded, Cast, Chain, Gaussianize, Standardize, Transform
 from densekit.transforms.gaussianize import GRID
+from densekit.transforms.knots import MAX_BINS, MAX_BINS_OF_MANY
 from densekit.transforms.marginals import MANY_ROWS
 
-# Of the splines of `Gaussianize`: so many rows bear more, 256 of them in a histogram that jumps.
-MAX_BINS, MAX_BINS_OF_MANY = 32, 529
 CHUNK = 8192  # rows at a time
 
 

@@ -13,7 +13,7 @@ from densekit import kernels
 from densekit.elementwise.spline import Bin, rational_quadratic, solve_rational_quadratic
 from densekit.errors import ParameterError
 from densekit.transforms.base import Transform, check_vector
-from densekit.transforms.knots import MIN_BINS, map_by_bins
+from densekit.transforms.knots import MAX_BINS, MIN_BINS, map_by_bins
 from densekit.transforms.marginals import MAX_WIDTH, fit_marginal
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Gaussianize(Transform):
         event_shape: Sequence[int],
         *,
         context_shape: Sequence[int] | None = None,
-        max_bins: int = 32,
+        max_bins: int = MAX_BINS,
     ):
         super().__init__(event_shape)
         if not isinstance(max_bins, int) or max_bins < MIN_BINS:

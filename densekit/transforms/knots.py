@@ -33,6 +33,8 @@ _OUTERMOST, _OUTERMOST_OF_MANY = 3.0, 4.0  # standard deviations, to which splin
 _LONGEST_RISE = 0.5  # of a bin of a histogram's spline, which then follows the normal's quantiles
 _N_LEVELS = 1 + math.ceil(2 * _OUTERMOST_OF_MANY / _LONGEST_RISE)
 MIN_BINS = _N_LEVELS + 1
+# What quantiles ask for, and a histogram of 256 bins, of which each may jump.
+MAX_BINS, MAX_BINS_OF_MANY = max(_N_BINS), 2 * 256 + _N_LEVELS
 _JUMP = 2.0  # ratio of densities, from which on the slope changes at once
 _NARROWEST = 1e-6  # width of a bin beside where it is
 _ROWS_BEYOND = 4  # at least, of each tail
@@ -97,7 +99,7 @@ def _smooth_slopes(places: Array, heights: Array) -> Array:
     """Slopes at the knots of a smooth monotone spline, as of `scipy.interpolate.pchip`.
 
     These are harmonic means of the rises on both sides (Fritsch 1984), and at both ends those of a
-    parabola through three knots. SciPy takes a millisecond a column to check what it is given.
+    parabola through three knots. SciPy takes far longer to check what it is given.
     """
     widths, rises = np.diff(places), np.diff(heights) / np.diff(places)
     if len(rises) == 1:
@@ -155,7 +157,7 @@ def _spread(y: Array) -> Array:
     """Rows of a sorted column, of which those of one value are spread.
 
     They stand for all between the neighbouring values, as rounded numbers do, unless they are an
-    atom; and the slope at them is 50 at most.
+    atom; and the boxes that they fill rise 50-fold at most.
     """
     values, counts = np.unique(y, return_counts=True)
     n, stop = len(y), counts.cumsum()

@@ -84,9 +84,8 @@ def _fit_bend(x: Array) -> tuple[bool, tuple[float, float, float, float]]:
     y = np.arcsinh((x - _CENTRES[:, None, None]) / _WIDTHS[:, None])
     spread = np.maximum(y.std(-1), _LEAST_SPREAD)
     size = np.abs(y)
-    log_root = (
-        size + np.log1p(np.exp(-2 * size)) - math.log(2)
-    )  # of w^2 + 1, which may be no number
+    # Log of the root of w^2 + 1, which may be no number.
+    log_root = size + np.log1p(np.exp(-2 * size)) - math.log(2)
     likelihood = -np.log(spread * _WIDTHS) - log_root.mean(-1)
     place = np.unravel_index(likelihood.argmax(), likelihood.shape)
     greatest = np.abs(x).max()  # whose square may be no number
