@@ -22,7 +22,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from densekit import AnomalyDetector, MADEEstimator, MAFEstimator
-from densekit.data.kernel_rows import KernelRows
 from densekit.errors import (
     CalibrationError,
     CalibrationWarning,
@@ -33,6 +32,7 @@ from densekit.errors import (
     ShapeError,
 )
 from densekit.meta.conformal import p_values
+from densekit.meta.kernel_rows import KernelRows
 from densekit.plots import AnomalyReport
 
 

@@ -1,4 +1,4 @@
-"""Rows on their way to training: tensors, merged, split."""
+"""Rows on their way to training: as tensors, repeated by their weights, split."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-MAX_ROWS_TO_MERGE = 100_000
+MAX_ROWS_TO_SORT = 100_000
+MAX_ROWS_TO_REPEAT = 100_000  # or twice as many as there are
+MAX_DENOMINATOR = 64  # of ratios of weights that are taken for whole numbers
 MIN_ROWS_TO_SPLIT = 10
 # Products of thin matrices, and sums over less than four vectors of 16 numbers, round differently:
 # batches are filled up to a multiple of this, so that a row's score is its own.
@@ -31,12 +33,19 @@ class Rows:
     log_det : Tensor of shape (n,)
         Log-determinant of the preprocessing: its mean, added to what is reported, puts nats into
         the units of X.
+    is_constant : Tensor of shape (n_features,) or None
+        Columns that hold one value in the data: in `x` they are standard normal numbers, which
+        training draws anew in each step.
+    least_noise : Tensor of shape (n,) or None
+        Standard deviation of the noise that a row keeps throughout training; None means no noise.
     """
 
     x: Tensor
     weight: Tensor
     context: Tensor | None
     log_det: Tensor
+    is_constant: Tensor | None = None
+    least_noise: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -46,21 +55,41 @@ class Rows:
         """Weighted mean of `log_det`, in nats."""
         return float((self.weight * self.log_det).sum() / self.weight.sum())
 
+    @property
+    def is_even(self) -> bool:
+        """Whether all rows have the same weight."""
+        return bool((self.weight == self.weight[0]).all())
+
     def take(self, index: Tensor) -> Rows:
         """The rows of an index."""
         context = None if self.context is None else self.context[index]
-        return Rows(self.x[index], self.weight[index], context, self.log_det[index])
+        return replace(
+            self,
+            x=self.x[index],
+            weight=self.weight[index],
+            context=context,
+            log_det=self.log_det[index],
+            least_noise=None if self.least_noise is None else self.least_noise[index],
+        )
 
     def split(self, fraction: float, generator: torch.Generator) -> tuple[Rows, Rows | None]:
         """Draw training and validation rows, each with weights whose mean is one.
 
-        Fewer than ten rows are not split: all train, and there is no validation.
+        A row that outweighs ``1 / fraction`` mean rows is on both sides, with its weight shared
+        out: on one side alone it would be missing from the other. Fewer than ten rows are not
+        split: all train, and there is no validation.
         """
-        n_validation = round(fraction * len(self))
-        if len(self) < MIN_ROWS_TO_SPLIT or n_validation == 0:
+        if len(self) < MIN_ROWS_TO_SPLIT or round(fraction * len(self)) == 0:
             return self._normalized(), None
-        order = torch.randperm(len(self), generator=generator, device=generator.device)
-        train, validation = self.take(order[n_validation:]), self.take(order[:n_validation])
+        is_shared = self.weight * fraction >= self.weight.mean()
+        shared, alone = is_shared.nonzero()[:, 0], (~is_shared).nonzero()[:, 0]
+        order = torch.randperm(len(alone), generator=generator, device=generator.device)
+        n_validation = round(fraction * len(alone))
+        train = self.take(torch.cat([alone[order[n_validation:]], shared]))
+        validation = self.take(torch.cat([alone[order[:n_validation]], shared]))
+        if len(shared):
+            train.weight[-len(shared) :] *= 1 - fraction
+            validation.weight[-len(shared) :] *= fraction
         return train._normalized(), validation._normalized()
 
     def _normalized(self) -> Rows:
@@ -70,11 +99,12 @@ class Rows:
 def concatenated(parts: Sequence[Rows]) -> Rows:
     """The rows of all parts, which have contexts all or none."""
     contexts = [part.context for part in parts if part.context is not None]
-    return Rows(
-        torch.cat([part.x for part in parts]),
-        torch.cat([part.weight for part in parts]),
-        torch.cat(contexts) if contexts else None,
-        torch.cat([part.log_det for part in parts]),
+    return replace(
+        parts[0],
+        x=torch.cat([part.x for part in parts]),
+        weight=torch.cat([part.weight for part in parts]),
+        context=torch.cat(contexts) if contexts else None,
+        log_det=torch.cat([part.log_det for part in parts]),
     )
 
 
@@ -83,31 +113,72 @@ def to_tensor(x: NDArray[Any]) -> Tensor:
     return torch.from_numpy(x if x.flags.writeable else x.copy())
 
 
-def merge_duplicates(
-    x: NDArray[np.float64], weight: NDArray[np.float64], context: NDArray[np.float64] | None
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64] | None]:
-    """Sort rows, and merge equal ones into one that has their weight.
+def repeat_by_weight(
+    x: NDArray[Any], weight: NDArray[np.float64], context: NDArray[np.float64] | None
+) -> tuple[NDArray[Any], NDArray[np.float64], NDArray[np.float64] | None]:
+    """Lay rows out as often as they weigh, in an order of their own.
 
-    So a row of weight two means the same as two equal rows, and few rows stand on both sides of a
-    validation split. Where most rows are ties, as in columns of few distinct numbers, that would
-    hide values from training: there the rows are laid out again, each as often as it weighs.
-    Tables of more than 100,000 rows are left as they are: sorting would cost.
+    A row of weight two then is two equal rows, bit for bit, in the validation split, in batches
+    and in statistics of the columns. Only ratios of weights count. Where they are no small whole
+    numbers, or the rows would become too many, weights stay, relative to the greatest. Tables of
+    up to 100,000 rows are sorted.
+
+    Parameters
+    ----------
+    x : ndarray of shape (n, ...)
+    weight : ndarray of shape (n,)
+        Above zero.
+    context : ndarray of shape (n, ...) or None
     """
-    if len(x) > MAX_ROWS_TO_MERGE:
+    weight = relative_weights(weight)
+    n_rows = weight.sum()
+    is_whole = bool((weight == np.rint(weight)).all())
+    if is_whole and n_rows <= max(MAX_ROWS_TO_REPEAT, 2 * len(x)):
+        index = np.repeat(np.arange(len(x)), weight.astype(np.intp))
+        weight = np.ones(len(index))
+    else:
+        index = np.arange(len(x))
+    if x.ndim == 2 and len(index) <= MAX_ROWS_TO_SORT:
+        parts = [x] if context is None else [x, context.reshape(len(x), -1)]
+        keys = [column for part in parts for column in part[index].T]
+        index_of_sorted = np.lexsort([weight, *keys[::-1]])
+        index, weight = index[index_of_sorted], weight[index_of_sorted]
+    if len(index) == len(x) and bool((index == np.arange(len(x))).all()):
         return x, weight, context
-    table = x if context is None else np.concatenate([x, context], axis=1)
-    order = np.lexsort(table.T[::-1])
-    table, weight = table[order], weight[order]
-    is_new = np.ones(len(table), dtype=bool)
-    is_new[1:] = (table[1:] != table[:-1]).any(axis=1)
-    table, weight = table[is_new], np.add.reduceat(weight, np.flatnonzero(is_new))
-    n_laid_out = weight.sum()
-    is_counted = bool((weight == np.rint(weight)).all())
-    if is_counted and 2 * len(table) < n_laid_out <= MAX_ROWS_TO_MERGE:
-        table = table.repeat(weight.astype(int), axis=0)
-        weight = np.ones(len(table))
-    x, rest = table[:, : x.shape[1]], table[:, x.shape[1] :]
-    return x, weight, None if context is None else rest
+    return x[index], weight, None if context is None else context[index]
+
+
+def relative_weights(weight: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weights above zero as what they are to each other, so that a common factor is of no effect.
+
+    Whole numbers without a common divisor where the ratios allow it; otherwise shares of the
+    greatest, to 20 binary digits, which rounding errors of a factor do not reach.
+    """
+    share = weight / weight.max()
+    least = share.min()
+    if least * MAX_ROWS_TO_REPEAT >= 1:
+        for denominator in range(1, MAX_DENOMINATOR + 1):
+            counts = denominator * (share / least)
+            whole = np.rint(counts)
+            if bool((np.abs(counts - whole) <= 1e-9 * counts).all()):
+                return whole
+    mantissa, exponent = np.frexp(share)
+    return np.ldexp(np.rint(mantissa * 2**20), exponent - 20)
+
+
+def index_by_weight(weight: Tensor, start: float) -> Tensor:
+    """As many rows as there are, each as often as its weight says, by systematic sampling.
+
+    Parameters
+    ----------
+    weight : Tensor of shape (n,)
+    start : float
+        Between 0 and 1: a random one draws, and a fixed one is repeatable.
+    """
+    edges = weight.double().cumsum(0)
+    steps = torch.arange(len(weight), dtype=torch.float64, device=weight.device) + start
+    places = torch.searchsorted(edges, steps * (edges[-1] / len(weight)), right=True)
+    return places.clamp_max(len(weight) - 1)
 
 
 def in_chunks(

@@ -29,6 +29,13 @@ class Likelihood(ABC):
     def sample(self, params: Tensor, generator: torch.Generator | None) -> Tensor:
         """params (..., n_params) -> x (...,)."""
 
+    def params_of(self, x: Tensor) -> Tensor | None:
+        """Parameters to start from, (n_features, n_params): those of each column alone.
+
+        None leaves it at zeros.
+        """
+        return None
+
 
 class Discrete(Likelihood):
     """Distribution of a level from 0 to ``n_levels - 1``; any other value has a mass of zero."""
@@ -97,6 +104,10 @@ class Bernoulli(Discrete):
 
     def log_masses(self, params: Tensor) -> Tensor:
         return F.logsigmoid(torch.cat([-params, params], -1))
+
+    def params_of(self, x: Tensor) -> Tensor:
+        share = (x.sum(0) + 0.5) / (len(x) + 1)  # neither never nor always
+        return share.logit()[:, None]
 
 
 class Categorical(Discrete):

@@ -52,6 +52,12 @@ class MADE(Density):
             n_context=0 if self.context_shape is None else math.prod(self.context_shape),
         )
 
+    @torch.no_grad()
+    def fit_statistics(self, x: Tensor) -> None:
+        params = self.likelihood.params_of(x)
+        if params is not None:
+            self.network.output.bias.copy_(params.T.reshape(-1))
+
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         return self.log_prob_terms(x, context).sum(1)
 

@@ -20,6 +20,7 @@ from densekit.transforms.knots import MAX_BINS, MAX_BINS_OF_MANY
 from densekit.transforms.marginals import MANY_ROWS
 
 CHUNK = 8192  # rows at a time
+FAR = 1e3  # scales, beyond which a column is seen through a logarithm
 
 
 def fit_preprocessing(
@@ -38,9 +39,11 @@ def fit_preprocessing(
     event_shape = tuple(x.shape[1:])
     steps: list[Transform] = []
     if np.isfinite(bounds).any():
-        steps.append(Bounded(event_shape, low=bounds[0].tolist(), high=bounds[1].tolist()))
+        low, high = torch.from_numpy(bounds).to(x)
+        margin = Bounded.nearest_margins(x, low, high)
+        steps.append(Bounded(event_shape, low=low.tolist(), high=high.tolist(), margin=margin))
     if standardize:
-        steps.append(Standardize(event_shape))
+        steps.append(Standardize(event_shape, limit=FAR))
         if gaussianize:
             max_bins = MAX_BINS if len(x) < MANY_ROWS else MAX_BINS_OF_MANY
             steps.append(Gaussianize(event_shape, max_bins=max_bins))
@@ -63,11 +66,20 @@ def fit_preprocessing(
 @torch.no_grad()
 def preprocess(
     preprocessing: Chain, x: Tensor, dtype: torch.dtype, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Apply the fixed steps once, for all epochs: rows for training, and their log-determinants.
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Apply the fixed steps once, for all epochs.
 
     Constant columns get noise of the standard deviation that stands for them, so that the model
     learns a proper density there and not a spike without end.
+
+    Returns
+    -------
+    rows : Tensor
+        In `dtype`, for training.
+    log_det : Tensor of shape (n,)
+        Log-determinants of the steps.
+    is_constant : Tensor of shape (n_features,) or None
+        Columns that are noise; None where there are none.
     """
     rows, log_det = torch.empty_like(x, dtype=dtype), x.new_empty(len(x))
     is_constant = _constant_columns(preprocessing)
@@ -80,7 +92,7 @@ def preprocess(
             )
             z = torch.where(is_constant, noise, z)
         rows[part] = (z / GRID).round() * GRID if preprocessing.steps else z
-    return rows, log_det
+    return rows, log_det, is_constant if bool(is_constant.any()) else None
 
 
 def assemble(preprocessing: Chain, core: Density) -> Density:

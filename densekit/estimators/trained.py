@@ -20,7 +20,7 @@ from densekit.data.columns import Columns
 from densekit.data.context import Context, Labels, check_condition, fit_context
 from densekit.data.devices import parse_device
 from densekit.data.images import Images
-from densekit.data.rows import Rows, merge_duplicates, to_tensor
+from densekit.data.rows import Rows, index_by_weight, repeat_by_weight, to_tensor
 from densekit.data.support import check_inside, check_levels, parse_support
 from densekit.densities.base import Density
 from densekit.estimators.checkpoints import open_checkpoint
@@ -28,6 +28,7 @@ from densekit.estimators.parameters import check_parameters
 from densekit.estimators.preprocessing import assemble, fit_preprocessing, preprocess, take_apart
 from densekit.estimators.stored import StoredDensity
 from densekit.training import Checkpoint, Trainer, fit_best
+from densekit.training.noise import FEW_ROWS, as_training_sees, smooth
 from densekit.transforms import Chain
 
 # Small fits run in float64, where it costs nothing, and are then exact to scikit-learn's taste.
@@ -109,22 +110,30 @@ class TrainedDensity(StoredDensity, BaseEstimator):
             x, weight = x[keep], weight[keep]
         generator = seeds.make_generator(self.random_state, device)
         kept = open_checkpoint(self, path, (x, weight, context), generator)
+        x, weight, context = repeat_by_weight(x, weight, context)
         self.n_samples_fit_ = len(x)
         if is_warm:
             preprocessing, core = take_apart(copy.deepcopy(self.density_).to(device))
         else:
             core = self._new_core(x.shape, context, generator, device)
-        if x.ndim == 2:
-            x, weight, context = merge_duplicates(x, weight, context)
-        rows = to_tensor(x).to(device)
+        rows, row_weight = to_tensor(x).to(device), torch.from_numpy(weight).to(device)
+        by_weight = None  # statistics of rows are of as many, each as often as it weighs
+        if not bool((row_weight == row_weight[0]).all()):
+            by_weight = index_by_weight(row_weight, 0.5)
         if not is_warm:
-            preprocessing = self._fit_preprocessing(rows)
+            preprocessing = self._fit_preprocessing(rows if by_weight is None else rows[by_weight])
         dtype = core.anchor.dtype
-        z, log_det = preprocess(preprocessing, rows, dtype, generator)
+        z, log_det, is_constant = preprocess(preprocessing, rows, dtype, generator)
+        least_noise = None
+        if self._may_add_noise():
+            z, least_noise = smooth(z, row_weight, is_auto=isinstance(self.noise, str))
         if not is_warm:
-            core.fit_statistics(z[:: max(1, len(z) // MAX_ROWS_FOR_STATISTICS)])
+            counted = z if by_weight is None else z[by_weight]
+            if len(z) < FEW_ROWS and least_noise is not None:
+                counted = as_training_sees(counted, least_noise, generator)
+            core.fit_statistics(counted[:: max(1, len(z) // MAX_ROWS_FOR_STATISTICS)])
         given = None if context is None else torch.from_numpy(context).to(device, dtype)
-        data = Rows(z, torch.from_numpy(weight).to(device, dtype), given, log_det)
+        data = Rows(z, row_weight.to(dtype), given, log_det, is_constant, least_noise)
         parts = data.split(self.validation_fraction, generator)
         del z, data  # training holds the parts alone
         self._train(core, *parts, generator, kept)
@@ -193,6 +202,11 @@ class TrainedDensity(StoredDensity, BaseEstimator):
         has_scale = self._standardizes()  # or noise could be any size, and leave the support
         is_worth_it = has_scale and has_validation and self.n_samples_fit_ < MANY_ROWS
         return (0.0, NOISE_FOR_FEW_ROWS) if is_worth_it else (0.0,)
+
+    def _may_add_noise(self) -> bool:
+        """Whether there is a scale that noise can be a share of, and no wish to have none."""
+        is_refused = not isinstance(self.noise, str) and self.noise == 0
+        return not (self._is_discrete() or is_refused) and self._standardizes()
 
     def _standardizes(self) -> bool:
         """Whether columns are standardised in front of the model."""

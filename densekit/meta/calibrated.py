@@ -10,7 +10,6 @@ import numpy as np
 from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from densekit.data.kernel_rows import KernelRows
 from densekit.errors import ParameterError
 from densekit.estimators.parameters import (
     boolean,
@@ -24,6 +23,7 @@ from densekit.estimators.parameters import (
 from densekit.meta import conformal, doors, reasons, scores
 from densekit.meta.adaptive import AdaptiveImageDensity
 from densekit.meta.base import MetaEstimator
+from densekit.meta.kernel_rows import KernelRows
 from densekit.meta.scores import SCORES, Array, Recipe
 
 SHARE_OF_CALIBRATION = 0.2

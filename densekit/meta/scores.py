@@ -11,11 +11,11 @@ from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import _safe_indexing
 
-from densekit.data.kernel_rows import KernelRows
 from densekit.errors import ScorerError
 from densekit.estimators.maf import MAFEstimator
 from densekit.meta import orientation
 from densekit.meta.adaptive import AdaptiveImageDensity
+from densekit.meta.kernel_rows import KernelRows
 
 Array = NDArray[np.float64]
 Part = dict[str, Any]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from densekit.data.rows import Rows, in_chunks
+from densekit.data.rows import Rows, in_chunks, index_by_weight
 from densekit.densities.base import Density
 from densekit.errors import DivergenceError
 from densekit.training.checkpoint import State, below
@@ -42,7 +42,11 @@ class Run:
         generator: torch.Generator,
     ):
         self.options, self.density = trainer, density
-        self.train, self.validation, self.generator = train, validation, generator
+        self.validation, self.generator = validation, generator
+        # Rows of unequal weight are drawn by it, and then count alike: gradients of heavy rows
+        # would be clipped.
+        self._draw_weight = None if train.is_even else train.weight
+        self.train = replace(train, weight=torch.ones_like(train.weight))
         self.history = History()
         self._contrast: Contrast | None = None
         if trainer.contrast:
@@ -149,9 +153,7 @@ class Run:
         return f"{shown}, best {history.monitored[history.best_epoch - 1]:.2f} nats"
 
     def _pass_over_batches(self) -> float:
-        order = torch.randperm(
-            len(self.train), generator=self.generator, device=self.generator.device
-        )
+        order = self._order_of_rows()
         total = 0.0
         batches = order.split(self._batch_size)
         self._learner.learning_rate = self._rate
@@ -163,22 +165,39 @@ class Run:
             total += self._step(index, n_done / n_steps) * len(index)
         return total / len(self.train)
 
+    def _order_of_rows(self) -> Tensor:
+        """Rows of an epoch: each once, or as often as its weight says."""
+        device = self.generator.device
+        order = torch.randperm(len(self.train), generator=self.generator, device=device)
+        if self._draw_weight is None:
+            return order
+        start = torch.rand((), generator=self.generator, device=device, dtype=torch.float64)
+        return index_by_weight(self._draw_weight, start.item())[order]
+
     def _step(self, index: Tensor, share_done: float) -> float:
         """Take one gradient step; return the batch's mean nats before it."""
         batch = self.train.take(index)
-        batch.x = self._blur(batch.x)
+        batch.x = self._blur(batch)
         if self._contrast is None or share_done < CONTRAST_FROM:
             return self._learner.step(batch.x, batch.context, batch.weight)
         wide, excess = self._contrast.widen(self.density, batch, self.generator)
         return self._learner.step(wide.x, wide.context, wide.weight) - excess
 
-    def _blur(self, x: Tensor) -> Tensor:
-        if not self._noise:
-            return x
+    def _blur(self, batch: Rows) -> Tensor:
+        """Rows with noise; constant columns are nothing else."""
+        if not self._noise and batch.least_noise is None and batch.is_constant is None:
+            return batch.x
         normal = torch.randn(
-            x.shape, generator=self.generator, dtype=x.dtype, device=self.generator.device
+            batch.x.shape,
+            generator=self.generator,
+            dtype=batch.x.dtype,
+            device=self.generator.device,
         )
-        return x + self._noise * normal
+        noise: float | Tensor = self._noise
+        if batch.least_noise is not None:
+            noise = batch.least_noise.clamp_min(self._noise)[:, None]
+        noisy = batch.x + noise * normal
+        return noisy if batch.is_constant is None else torch.where(batch.is_constant, normal, noisy)
 
     def _score_validation(self) -> float | None:
         """Mean validation nats of the averaged weights."""

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import optimize, stats
 
 from densekit.transforms.knots import Knots, knots_at_quantiles, knots_of_histogram
 from densekit.transforms.scaling import location_and_scale
@@ -20,6 +21,7 @@ _CENTRES = np.array([-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0])
 _WIDTHS = np.array([0.3, 0.5, 0.8, 1.2, 2.0, 3.5, 6.0, 10.0])
 MAX_WIDTH = float(_WIDTHS.max())
 _MAX_ROWS_FOR_BENDS = 10_000
+FEW_ROWS = 30  # below, the scale itself is too uncertain to choose a bend by
 MANY_ROWS = 10_000  # from which on a histogram gives the spline
 _LEAST_SPREAD = 1e-6
 
@@ -60,7 +62,7 @@ def fit_marginal(x: Array, max_bins: int) -> Marginal:
     """
     (is_bent, bend), knots = _NO_BEND, None
     if np.ptp(x) > 0:
-        is_bent, bend = _fit_bend(_thinned(x))
+        is_bent, bend = _fit_bend(_thinned(x)) if len(x) >= FEW_ROWS else _bend_of_few_rows(x)
         centre, width, loc, scale = bend
         w = (x - centre) / width
         y = np.sort(((np.arcsinh(w) if is_bent else w) - loc) / scale)
@@ -68,6 +70,25 @@ def fit_marginal(x: Array, max_bins: int) -> Marginal:
         knots = choose(y, max_bins)
     n_bins = len(knots.places) - 1 if knots else 0
     return Marginal(is_bent, bend, n_bins, (knots or _NO_SPLINE).padded(max_bins + 1))
+
+
+def _bend_of_few_rows(x: Array) -> tuple[bool, tuple[float, float, float, float]]:
+    """The bend that makes the predictive distribution of a normal sample normal.
+
+    The scale of few rows is so uncertain that the next row is Student's t with n - 1 degrees of
+    freedom (Gelman 2013, section 3.2). The bend agrees with it at two quantiles.
+    """
+    n_rows = len(x)
+    spread = x.std(ddof=1) * math.sqrt(1 + 1 / n_rows)
+    inner, outer = stats.t.ppf([0.75, 0.975], n_rows - 1)
+    z_inner, z_outer = stats.norm.ppf([0.75, 0.975])
+
+    def excess(scale: float) -> float:
+        return float(math.sinh(scale * z_outer) / math.sinh(scale * z_inner) - outer / inner)
+
+    scale = optimize.brentq(excess, 1e-3, 5.0)
+    width = spread * inner / math.sinh(scale * z_inner)
+    return True, (float(x.mean()), width, 0.0, scale)
 
 
 def _thinned(x: Array) -> Array:
@@ -80,7 +101,13 @@ def _thinned(x: Array) -> Array:
 
 
 def _fit_bend(x: Array) -> tuple[bool, tuple[float, float, float, float]]:
-    """The likeliest bend, behind which the column is standardised again; or none."""
+    """The likeliest bend, behind which the column is standardised again; or none.
+
+    The least and the greatest value have no say: one absurd number would choose alone.
+    """
+    x = np.sort(x)[1:-1]
+    if np.ptp(x) == 0:
+        return _NO_BEND
     y = np.arcsinh((x - _CENTRES[:, None, None]) / _WIDTHS[:, None])
     spread = np.maximum(y.std(-1), _LEAST_SPREAD)
     size = np.abs(y)

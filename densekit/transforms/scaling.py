@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from densekit import kernels
+from densekit.errors import ParameterError
 from densekit.transforms.base import RowMap, Transform, check_vector
 
 if TYPE_CHECKING:
@@ -27,8 +28,16 @@ class Standardize(Transform):
 
     `fit_statistics` takes the distance of the 5 % and 95 % quantiles for the scale, so that a few
     outliers cannot crush the rest, and the mean between those quantiles for the location. Where
-    the quantiles coincide, plain mean and standard deviation stand in. A constant column gets
-    the floor ``1e-3 * max(1, |value|)`` as its scale.
+    the quantiles coincide, `location_and_scale` goes by the values that differ. A constant column
+    gets the floor ``1e-3 * max(1, |value|)`` as its scale.
+
+    Parameters
+    ----------
+    event_shape : sequence of int
+    limit : float, optional
+        Beyond so many scales z becomes ``limit * (1 + log(|z| / limit))``, so that whatever finite
+        number comes, squares of z are finite, and one absurd number among the training rows cannot
+        outweigh all others.
     """
 
     in_data_units = True
@@ -36,9 +45,18 @@ class Standardize(Transform):
     scale: Tensor
     is_constant: Tensor
 
-    def __init__(self, event_shape: Sequence[int], *, context_shape: Sequence[int] | None = None):
+    def __init__(
+        self,
+        event_shape: Sequence[int],
+        *,
+        limit: float | None = None,
+        context_shape: Sequence[int] | None = None,
+    ):
         super().__init__(event_shape)
         n_features = check_vector("Standardize", event_shape)
+        if limit is not None and not limit > 0:
+            raise ParameterError(f"Standardize got limit={limit!r}, expected a number above 0.")
+        self.limit = limit
         self.register_buffer("loc", torch.zeros(n_features))
         self.register_buffer("scale", torch.ones(n_features))
         self.register_buffer("is_constant", torch.zeros(n_features, dtype=torch.bool))
@@ -51,10 +69,41 @@ class Standardize(Transform):
         self.scale.copy_(torch.where(is_constant, floor, scale))
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return (x - self.loc) / self.scale, -self.scale.log().sum().expand(x.shape[0])
+        z = (x - self.loc) / self.scale
+        log_det = -self.scale.log().sum().expand(x.shape[0])
+        if self.limit is None:
+            return z, log_det
+        is_far = ~(z.abs() <= self.limit)
+        if not bool(is_far.any()):
+            return z, log_det
+        # The distance itself may be no number.
+        half = torch.where(is_far, 0.5 * x - 0.5 * self.loc, 1.0)
+        log_size = half.abs().log() - self.scale.log() - math.log(0.5 * self.limit)
+        far = half.sign() * self.limit * (1 + log_size)
+        log_slope = torch.where(is_far, -log_size, 0.0).sum(1)
+        return torch.where(is_far, far, z), log_det + log_slope
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return z * self.scale + self.loc, self.scale.log().sum().expand(z.shape[0])
+        log_det = self.scale.log().sum().expand(z.shape[0])
+        if self.limit is None:
+            return z * self.scale + self.loc, log_det
+        is_far = z.abs() > self.limit
+        if not bool(is_far.any()):
+            return z * self.scale + self.loc, log_det
+        log_size = torch.where(is_far, z.abs() / self.limit - 1, 0.0)
+        most = math.log(torch.finfo(z.dtype).max / 4)
+        log_distance = (log_size + math.log(self.limit) + self.scale.log()).clamp_max(most)
+        distance = torch.where(is_far, z.sign() * log_distance.exp(), z * self.scale)
+        return distance + self.loc, log_det + log_size.sum(1)
+
+    @classmethod
+    def example_cases(cls) -> list[TransformCase]:
+        from densekit.testing.cases import TransformCase
+
+        return [
+            TransformCase("Standardize", lambda: cls((3,))),
+            TransformCase("Standardize(limit)", lambda: cls((3,), limit=2.0)),
+        ]
 
 
 class Scale(Transform):
@@ -136,18 +185,42 @@ def _fold(shift: Tensor, log_scale: Tensor) -> RowMap:
 
 
 def location_and_scale(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Robust location and scale of each column, and whether it is constant."""
+    """Robust location and scale of each column, and whether it is constant.
+
+    No single value of many moves them by much: not those between two quantiles, nor, where more
+    than nine of ten values are one, the median distance of the others from it, times the root of
+    their share, which is the standard deviation of two values. One value alone that differs is
+    left out: the scale is then that of a constant column.
+    """
     rows = x[:: max(1, len(x) // MAX_ROWS_FOR_QUANTILES)]
     ordered = rows.sort(0).values
     lower, upper = _quantile(ordered, TAIL), _quantile(ordered, 1 - TAIL)
     scale = (upper - lower) / _SPREAD_OF_NORMAL
-    loc = torch.minimum(torch.maximum(rows, lower), upper).mean(0)
+    loc = torch.minimum(torch.maximum(rows, lower), upper)
+    greatest = _greatest(x)
+    unit = torch.where(greatest > 0, greatest, 1.0)
+    loc = (loc / unit).mean(0) * unit  # a sum may be no number
     rounding = 16 * torch.finfo(x.dtype).eps
+    is_constant = x.amax(0) - x.amin(0) <= rounding * greatest
     is_flat = upper - lower <= rounding * torch.maximum(lower.abs(), upper.abs())
-    scale = torch.where(is_flat, x.std(0, correction=0), scale)
-    loc = torch.where(is_flat, x.mean(0), loc)
-    is_constant = x.amax(0) - x.amin(0) <= rounding * _greatest(x)
+    for i in (is_flat & ~is_constant).nonzero()[:, 0].tolist():
+        loc[i], scale[i] = _location_and_scale_of_rare_values(x[:, i], rounding)
+    loc = torch.where(is_flat & is_constant, x.mean(0), loc)
+    scale = torch.where(is_constant, x.std(0, correction=0), scale)
     return loc, scale, is_constant
+
+
+def _location_and_scale_of_rare_values(x: Tensor, rounding: float) -> tuple[Tensor, Tensor]:
+    """Of a column in which one value is nearly all there is."""
+    value = x.median()
+    distance = (x - value).abs()
+    others = distance[distance > rounding * value.abs()].sort().values
+    if len(others) < 2:
+        return value, CONSTANT_FLOOR * value.abs().clamp_min(1)
+    share = len(others) / len(x)
+    middle = others[: len(others) - 1].median()  # without the farthest
+    loc = value + share * (x[distance >= others[0]].median() - value)
+    return loc, math.sqrt(share * (1 - share)) * middle
 
 
 def _greatest(x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Rows that remember: a kernel density whose parts are plain arrays."""
+"""Student-t kernel density of training rows with leave-one-out bandwidth."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 from scipy.special import gammaln, logsumexp
+
+from densekit.transforms.scaling import location_and_scale
 
 Array = NDArray[np.float64]
 
@@ -16,6 +19,8 @@ MAX_ROWS, MAX_VALUES = 20_000, 4_000_000  # that are remembered
 MAX_ROWS_TO_CHOOSE = 300  # leave-one-out likelihood of so many rows chooses the bandwidth
 DEGREES_OF_FREEDOM = 3.0  # tails that fall slowly, so that far rows still differ by the distance
 WIDTHS = 2.0 ** np.arange(-8, 5)  # of the typical distance to the nearest row
+MOST_SCALES = 5.0  # up to which a number counts towards the scale of its column
+FARTHEST = 1e150  # standard deviations
 BLOCK = 4_000_000  # distances at a time
 
 
@@ -43,23 +48,31 @@ class KernelRows:
     def fit(cls, X: Any, rng: np.random.RandomState) -> KernelRows:
         """Remember rows, and choose the bandwidth.
 
-        A column that is constant in n rows gets the scale that one more row would give it, had it
-        shown another value: ``max(1, |value|) / sqrt(n)``.
+        Columns are scaled by their standard deviation without what lies beyond `MOST_SCALES`
+        robust scales: one absurd number decides nothing. A column that is constant in n rows gets
+        the scale that one more row would give it, had it shown another value: its value, or 1
+        where that is zero, over the root of n.
         """
         x = np.asarray(X, dtype=np.float64)
-        location, scale = x.mean(0), x.std(0)
-        is_constant = scale <= 1e-12 * np.maximum(1.0, np.abs(location))
-        one_more = np.maximum(1.0, np.abs(location)) / np.sqrt(len(x))
+        table = torch.from_numpy(np.ascontiguousarray(x))
+        middle, spread, is_constant = (each.numpy() for each in location_and_scale(table))
+        kept = np.clip(x, middle - MOST_SCALES * spread, middle + MOST_SCALES * spread)
+        unit = np.where(spread > 0, spread, 1.0)  # squares of what is tiny or huge are no numbers
+        shifted = (kept - middle) / unit
+        location, scale = middle + unit * shifted.mean(0), unit * shifted.std(0)
+        one_more = np.where(location == 0, 1.0, np.abs(location)) / np.sqrt(len(x))
+        location = np.where(is_constant, x[0], location)
         scale = np.where(is_constant, one_more, scale)
         n_rows = min(len(x), MAX_ROWS, max(1000, MAX_VALUES // x.shape[1]))
-        kept = x if n_rows == len(x) else x[rng.permutation(len(x))[:n_rows]]
-        rows = (kept - location) / scale
+        if n_rows < len(x):
+            x = x[rng.permutation(len(x))[:n_rows]]
+        rows = _scaled(x, location, scale)
         chosen = rng.permutation(n_rows)[:MAX_ROWS_TO_CHOOSE]
         return cls(rows, location, scale, _choose_bandwidth(rows, chosen))
 
     def log_density(self, X: Any) -> Array:
         """Log-density of each row in nats and the units of X, (n,)."""
-        x = (np.asarray(X, dtype=np.float64) - self.location) / self.scale
+        x = _scaled(np.asarray(X, dtype=np.float64), self.location, self.scale)
         parts = [np.empty(0)]
         for start in range(0, len(x), self._block):
             squared = cdist(x[start : start + self._block], self.rows, "sqeuclidean")
@@ -69,6 +82,13 @@ class KernelRows:
     @property
     def _block(self) -> int:
         return max(1, BLOCK // len(self.rows))
+
+
+def _scaled(x: Array, location: Array, scale: Array) -> Array:
+    """Standardised columns, up to a distance whose square is still a number."""
+    with np.errstate(over="ignore"):
+        z: Array = (x - location) / scale
+    return np.clip(z, -FARTHEST, FARTHEST)
 
 
 def _choose_bandwidth(rows: Array, chosen: NDArray[np.intp]) -> float:
