@@ -97,6 +97,14 @@ class ScorerError(DensekitError, ValueError, TypeError):
     """An estimator cannot serve as a density, or not for the score that was asked for."""
 
 
+class ConditionWarning(UserWarning):
+    """Whether a condition is a label or a number is in doubt, or a label is new."""
+
+
+class RepeatedValuesWarning(UserWarning):
+    """Values that repeat make log-densities meaningless; the message names their columns."""
+
+
 class CalibrationWarning(UserWarning):
     """Calibration rows are so few that strange rows can hardly be told from normal ones."""
 

@@ -53,7 +53,8 @@ class Columns:
     def restore(self, rows: NDArray[Any], bounds: NDArray[np.float64], *, is_discrete: bool) -> Any:
         """Give rows the container and the number types of the training data.
 
-        A density over real numbers gives fractions, so columns of integers come back as float64.
+        A density over real numbers gives fractions, so columns of integers and booleans come back
+        as float64, unless the rows are to be discrete.
         Rounding to a narrower type never leaves the bounds (2, n_features).
         """
         rows = np.clip(rows, bounds[0], bounds[1])
@@ -73,7 +74,15 @@ def _sample_type(dtype: np.dtype[Any], is_discrete: bool) -> np.dtype[Any]:
 
 
 def _narrow(rows: NDArray[Any], bounds: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[Any]:
-    if dtype.kind != "f" or dtype == np.float64:
+    if dtype.kind == "b":
+        return rows > 0.5
+    if dtype.kind in "iu":
+        # Floats next to the limits of 64 bits are beyond them.
+        limits = np.iinfo(dtype)
+        least, most = max(limits.min, -(2**53)), min(limits.max, 2**53)
+        whole = np.clip(np.rint(rows), np.ceil(bounds[0]), np.floor(bounds[1]))
+        return np.clip(whole, least, most).astype(dtype)
+    if dtype == np.float64:
         return rows.astype(dtype)
     limit = np.finfo(dtype).max
     low, high = np.clip(bounds, -limit, limit).astype(dtype)

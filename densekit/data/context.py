@@ -1,17 +1,44 @@
-"""What a conditional density is given: labels, numbers or images, as rows of context."""
+"""Conditions: what a conditional density is given, as rows of context for its networks."""
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+import narwhals.stable.v2 as nw
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_array, column_or_1d
 
 from densekit.data.images import Images
-from densekit.errors import ContextError
+from densekit.errors import ConditionWarning, ContextError
+
+# Whole numbers are labels where they are so few, and numbers where there are more. Up to the second
+# limit it is in doubt.
+FEW_LABELS, MOST_LABELS = 20, 100
+ROWS_PER_LABEL = 10  # that speak for labels where it is in doubt
+MOST_SHOWN = 8  # labels that a message shows
+
+
+class Condition(NamedTuple):
+    """What came as `y`.
+
+    Attributes
+    ----------
+    values : ndarray
+        1-D, 2-D, or images.
+    names : tuple of str or None
+        Column names of a data frame, or the name of a series.
+    is_text : bool
+        Whether its type says that it is of labels: text, categories or booleans.
+    """
+
+    values: NDArray[Any]
+    names: tuple[str, ...] | None
+    is_text: bool
 
 
 @dataclass(frozen=True)
@@ -37,18 +64,30 @@ class Labels:
         """Shape of a row of context."""
         return (self.size,)
 
-    def encode(self, y: Any, who: str) -> NDArray[np.float64]:
-        """One-hot rows; a label that was not fitted is a ContextError."""
+    def is_known(self, y: Any) -> NDArray[np.bool_]:
+        """Whether each label was fitted, (n,)."""
         values = column_or_1d(y)
-        unknown = np.setdiff1d(values, self.classes)
-        if len(unknown):
+        try:
+            return np.isin(values, self.classes)
+        except TypeError:  # of a type that has no order with the classes
+            return np.array([value in set(self.classes.tolist()) for value in values.tolist()])
+
+    def encode(self, y: Any, source: str) -> NDArray[np.float64]:
+        """One-hot rows; a label that was not fitted is a ContextError."""
+        values, is_known = column_or_1d(y), self.is_known(y)
+        if not is_known.all():
+            unknown = list(dict.fromkeys(values[~is_known].tolist()))
             raise ContextError(
-                f"{who} got the labels {unknown.tolist()}, but was fitted with "
-                f"{self.classes.tolist()}."
+                f"{source} got the labels {shortened(unknown)}, but was fitted with "
+                f"{shortened(self.classes.tolist())}."
             )
         return np.eye(len(self.classes))[np.searchsorted(self.classes, values)]
 
-    def draw(self, n_samples: int, rng: np.random.Generator, who: str) -> NDArray[np.float64]:
+    def decode(self, rows: NDArray[np.float64]) -> NDArray[Any]:
+        """The labels of one-hot rows."""
+        return self.classes[rows.argmax(1)]
+
+    def draw(self, n_samples: int, rng: np.random.Generator, source: str) -> NDArray[np.float64]:
         """One-hot rows of labels drawn by their frequency in the training data."""
         chosen = rng.choice(self.size, n_samples, p=np.exp(self.log_prior))
         return np.eye(self.size)[chosen]
@@ -56,10 +95,19 @@ class Labels:
 
 @dataclass(frozen=True)
 class Numbers:
-    """Numbers, standardised by the training data."""
+    """Numbers, brought to a common scale by fixed maps of each column.
+
+    Attributes
+    ----------
+    loc, scale : ndarray of shape (n_columns,)
+        Of the first step.
+    steps : tuple of Transform
+        Fitted to the training data; without any, location and scale standardise.
+    """
 
     loc: NDArray[np.float64]
     scale: NDArray[np.float64]
+    steps: tuple[Any, ...] = ()
 
     @property
     def size(self) -> int:
@@ -70,18 +118,27 @@ class Numbers:
         """Shape of a row of context."""
         return (self.size,)
 
-    def encode(self, y: Any, who: str) -> NDArray[np.float64]:
-        values = check_array(y, dtype=np.float64, input_name="y", estimator=who)
+    def encode(self, y: Any, source: str) -> NDArray[np.float64]:
+        values = np.asarray(y)
+        if values.ndim == 1:  # many conditions of one number, or one of many
+            is_one = values.shape == (self.size,) and self.size > 1
+            values = values.reshape((1, -1) if is_one else (-1, 1))
+        values = check_array(values, dtype=np.float64, input_name="y", estimator=source)
         if values.shape[1] != self.size:
             raise ContextError(
-                f"{who} got y with {values.shape[1]} columns, but was fitted with {self.size}."
+                f"{source} got y with {values.shape[1]} columns, but was fitted with {self.size}."
             )
-        encoded: NDArray[np.float64] = (values - self.loc) / self.scale
-        return encoded
+        if not self.steps:
+            return np.asarray((values - self.loc) / self.scale)
+        rows = torch.from_numpy(np.ascontiguousarray(values))
+        with torch.no_grad():
+            for step in self.steps:
+                rows = step(rows)[0]
+        return rows.numpy()
 
-    def draw(self, n_samples: int, rng: np.random.Generator, who: str) -> NDArray[np.float64]:
+    def draw(self, n_samples: int, rng: np.random.Generator, source: str) -> NDArray[np.float64]:
         raise ContextError(
-            f"{who} was fitted with numbers as y, whose distribution it does not know; give `y`."
+            f"{source} was fitted with numbers as y, whose distribution it does not know; give `y`."
         )
 
 
@@ -103,70 +160,204 @@ class Pictures:
         height, width, channels = self.images.shape
         return channels, height, width
 
-    def encode(self, y: Any, who: str) -> NDArray[np.float64]:
+    def encode(self, y: Any, source: str) -> NDArray[np.float64]:
         """Images (n, channels, height, width); another shape or level is an error."""
-        table = check_array(self.images.table(y, who=f"{who}, as y,"), dtype=np.float64)
-        rows = self.images.rows(table, who=f"{who}, as y,")
+        table = check_array(self.images.table(y, who=f"{source}, as y,"), dtype=np.float64)
+        rows = self.images.rows(table, who=f"{source}, as y,")
         return 2.0 * rows / (self.images.n_levels - 1) - 1.0
 
-    def draw(self, n_samples: int, rng: np.random.Generator, who: str) -> NDArray[np.float64]:
+    def draw(self, n_samples: int, rng: np.random.Generator, source: str) -> NDArray[np.float64]:
         raise ContextError(
-            f"{who} was fitted with images as y, whose distribution it does not know; give `y`."
+            f"{source} was fitted with images as y, whose distribution it does not know; give `y`."
         )
 
 
 Context = Labels | Numbers | Pictures
 
 
-def check_condition(y: Any, n_rows: int, who: str) -> NDArray[Any]:
+def read_condition(y: Any, source: str) -> Condition:
+    """What came as `y`: a frame or a series of any library, an array or a sequence.
+
+    Raises
+    ------
+    ContextError
+        It holds dates.
+    """
+    frame = nw.from_native(y, eager_only=True, allow_series=True, pass_through=True)
+    names: tuple[str, ...] | None = None
+    if isinstance(frame, nw.DataFrame):
+        names = tuple(map(str, frame.columns))
+        columns = [frame[:, i] for i in range(frame.shape[1])]
+    elif isinstance(frame, nw.Series):
+        names = None if frame.name in (None, "") else (str(frame.name),)
+        columns = [frame]
+    else:
+        values = np.asarray(y.detach().cpu() if isinstance(y, torch.Tensor) else y)
+        _refuse_dates(values.dtype.kind in "mM", None, source)
+        return Condition(values, None, _is_text(values))
+    for i, column in enumerate(columns):
+        _refuse_dates(column.dtype.is_temporal(), None if names is None else names[i], source)
+    arrays = [column.to_numpy() for column in columns]
+    # Categories are labels even where they are numbers.
+    is_text = any(
+        not column.dtype.is_numeric() and (column.dtype != nw.Object or _is_text(array))
+        for column, array in zip(columns, arrays, strict=True)
+    )
+    values = np.stack(arrays, 1) if isinstance(frame, nw.DataFrame) else arrays[0]
+    return Condition(values, names, is_text)
+
+
+def check_condition(y: Any, n_rows: int, names: Sequence[str] | None, source: str) -> NDArray[Any]:
     """Return y as an array with a row for each row of X.
 
+    Parameters
+    ----------
+    y : array-like
+    n_rows : int
+    names : sequence of str or None
+        Names that were fitted, which those of a frame or series must be, in the same order.
+    source : str
+        The estimator, for messages.
+
     Raises
     ------
     ContextError
-        There is no y, or its length is not that of X.
+        There is no y, its length is not that of X, or its names are others.
     """
     if y is None:
-        raise ContextError(f"{who} has conditional=True and got no y; give labels or numbers.")
-    values = np.asarray(y)
-    n_given = len(values) if values.ndim else 0
+        raise ContextError(f"{source} has conditional=True and got no y; give labels or numbers.")
+    found = read_condition(y, source)
+    n_given = len(found.values) if found.values.ndim else 0
     if n_given != n_rows:
-        raise ContextError(f"{who} got y with {n_given} rows, expected {n_rows}.")
-    return values
+        raise ContextError(f"{source} got y with {n_given} rows, expected {n_rows}.")
+    check_names(found.names, names, source)
+    return found.values
 
 
-def fit_context(y: NDArray[Any], weight: NDArray[np.float64], *, who: str) -> Context:
-    """Choose the encoding by y: labels are 1-D, numbers 2-D, images 3-D or 4-D.
+def check_names(found: Sequence[str] | None, fitted: Sequence[str] | None, source: str) -> None:
+    """Raise a ContextError where conditions have other names, or another order, than in `fit`."""
+    if found is None or fitted is None or list(found) == list(fitted):
+        return
+    is_order = sorted(found) == sorted(fitted)
+    what = "in another order than in fit" if is_order else "of other names than in fit"
+    raise ContextError(
+        f"{source} got y with the columns {shortened(found)}, {what}: expected "
+        f"{shortened(fitted)}; give y[{list(fitted)!r}]."
+    )
+
+
+def fit_context(
+    condition: Condition,
+    weight: NDArray[np.float64],
+    *,
+    condition_type: str,
+    fit_steps: Callable[[NDArray[np.float64]], tuple[Any, ...]],
+    source: str,
+) -> Context:
+    """Choose the encoding by y: labels, numbers, or images, which are 3-D or 4-D.
+
+    Parameters
+    ----------
+    condition : Condition
+        Of the rows that have weight.
+    weight : ndarray of shape (n,)
+    condition_type : {"auto", "labels", "numbers"}
+    fit_steps : callable
+        Fits the maps of numbers (n, n_columns) to the training data.
+    source : str
+        The estimator, for messages.
+
+    Warns
+    -----
+    ConditionWarning
+        Whether whole numbers are labels or numbers is in doubt; it says what was chosen.
 
     Raises
     ------
     ContextError
-        A 1-D y holds continuous numbers.
+        y cannot be read as what it is meant to be.
     """
+    y = condition.values
     if y.ndim > 2:
-        return Pictures(Images.of(y, None, "auto", who=f"{who}, as y,"))
-    if y.ndim == 2:
-        try:
-            values = check_array(y, dtype=np.float64, input_name="y", estimator=who)
-        except ValueError as error:
-            raise ContextError(
-                f"{who} got a 2-D y, which means finite numbers (labels are 1-D): {error}"
-            ) from None
-        loc = np.average(values, axis=0, weights=weight)
-        scale = np.sqrt(np.average((values - loc) ** 2, axis=0, weights=weight))
-        return Numbers(loc, np.where(scale > 0, scale, 1.0))
-    try:
-        is_continuous = y.ndim == 1 and type_of_target(y, input_name="y") == "continuous"
-        classes, index = np.unique(column_or_1d(y), return_inverse=True)
-    except TypeError:  # labels of several types, None and NaN among them, have no order
+        return Pictures(Images.of(y, None, "auto", who=f"{source}, as y,"))
+    is_column = y.ndim == 1 or y.shape[1] == 1
+    wants_labels = condition_type == "labels"
+    if condition_type == "auto" and is_column:
+        wants_labels = condition.is_text or (y.ndim == 1 and _are_labels(y, source))
+    if not wants_labels:
+        return _fit_numbers(y if y.ndim == 2 else y[:, None], fit_steps, source)
+    if not is_column:
         raise ContextError(
-            f"{who} got labels of several types as y, such as text and NaN; give each row a label "
-            "of one type."
-        ) from None
-    if is_continuous:
-        raise ContextError(
-            f"{who} got a 1-D y of continuous numbers, but a 1-D y means class labels; "
-            "give y.reshape(-1, 1) to condition on the numbers."
+            f"{source} got y with {y.shape[1]} columns as labels, expected one; join them into one "
+            "label for each row."
         )
+    try:
+        classes, index = np.unique(y.ravel(), return_inverse=True)
+    except TypeError:  # labels of several types, None and NaN among them, have no order
+        classes = None
+    if classes is None or (classes.dtype.kind == "f" and np.isnan(classes).any()):
+        raise ContextError(
+            f"{source} got labels of several types as y, such as text and NaN; give each row a "
+            "label of one type."
+        ) from None
     share = np.bincount(index, weights=weight)
     return Labels(classes, np.log(share / share.sum()))
+
+
+def _fit_numbers(
+    y: NDArray[Any], fit_steps: Callable[[NDArray[np.float64]], tuple[Any, ...]], source: str
+) -> Numbers:
+    try:
+        values = check_array(y, dtype=np.float64, input_name="y", estimator=source)
+    except (ValueError, TypeError) as error:
+        raise ContextError(
+            f"{source} got y as numbers, expected finite ones (labels are 1-D): {error}"
+        ) from None
+    steps = fit_steps(values)
+    return Numbers(steps[0].loc.numpy().copy(), steps[0].scale.numpy().copy(), steps)
+
+
+def _is_text(y: NDArray[Any]) -> bool:
+    """Whether an array holds anything that is no number."""
+    if y.dtype.kind != "O":
+        return y.dtype.kind in "bUS"
+    return not all(isinstance(value, int | float | np.number) for value in y.ravel().tolist())
+
+
+def _are_labels(y: NDArray[Any], source: str) -> bool:
+    """Whether numbers (n,) are labels, as few whole numbers are."""
+    numbers = np.asarray(y, dtype=np.float64)
+    if not np.isfinite(numbers).all() or (numbers != np.floor(numbers)).any():
+        return False
+    n_labels, n_rows = len(np.unique(numbers)), len(numbers)
+    if n_labels <= FEW_LABELS and (n_rows >= 2 * n_labels or n_labels <= 2):
+        return True
+    if n_labels > MOST_LABELS:
+        return False
+    are_labels = n_labels <= FEW_LABELS or n_rows >= ROWS_PER_LABEL * n_labels
+    what, other = ("labels", "numbers") if are_labels else ("numbers", "labels")
+    warnings.warn(
+        f"{source} got y with {n_labels} different whole numbers in {n_rows} rows and takes them "
+        f"for {what}; if they are {other}, set condition_type={other!r}, and if not, "
+        f"condition_type={what!r}.",
+        ConditionWarning,
+        stacklevel=6,
+    )
+    return are_labels
+
+
+def _refuse_dates(is_date: bool, name: str | None, source: str) -> None:
+    if is_date:
+        where = "y" if name is None else f"the column {name!r} of y"
+        raise ContextError(
+            f"{source} got dates in {where}, expected labels or numbers; give them as numbers, "
+            "such as days since the first."
+        )
+
+
+def shortened(values: Sequence[Any]) -> str:
+    """Values for a message: the first few, and how many there are."""
+    shown = [str(value) if isinstance(value, np.generic) else repr(value) for value in values]
+    if len(shown) <= MOST_SHOWN:
+        return f"[{', '.join(shown)}]"
+    return f"[{', '.join(shown[:MOST_SHOWN])}, ...] ({len(shown)} in all)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from abc import ABC
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,9 +23,15 @@ from torch import Tensor
 
 from densekit.data import seeds
 from densekit.data.cells import validate
-from densekit.data.context import Labels, check_condition
+from densekit.data.context import (
+    Labels,
+    check_condition,
+    check_names,
+    read_condition,
+    shortened,
+)
 from densekit.data.rows import in_chunks, to_tensor
-from densekit.errors import ContextError
+from densekit.errors import ConditionWarning, ContextError
 from densekit.estimators.documentation import fill_in_shared_parameters
 from densekit.estimators.parameters import (
     boolean,
@@ -59,6 +66,7 @@ class DensityEstimator(TrainedDensity, DensityMixin, BaseEstimator, ABC):
     support: Any = parameter("real")
     gaussianize: bool = parameter(True, boolean)
     conditional: bool = parameter(False, boolean)
+    condition_type: str = parameter("auto", one_of("auto", "labels", "numbers"))
     max_epochs: int | str = parameter(500, integer(1))  # images know "auto", here and below
     batch_size: int | str = parameter("auto", either(one_of("auto"), integer(1)))
     learning_rate: float | str = parameter(LEARNING_RATE, number(0.0))
@@ -76,7 +84,7 @@ class DensityEstimator(TrainedDensity, DensityMixin, BaseEstimator, ABC):
 
     _not_built_with = frozenset(
         {
-            *("support", "max_epochs", "batch_size", "schedule", "optimizer"),
+            *("support", "condition_type", "max_epochs", "batch_size", "schedule", "optimizer"),
             *("n_iter_no_change", "random_state", "verbose"),
         }
     )
@@ -142,7 +150,9 @@ class DensityEstimator(TrainedDensity, DensityMixin, BaseEstimator, ABC):
         X : array or data frame of shape (n_samples, n_features)
         y : array-like, optional
             With ``conditional=True`` the condition of each row. Without it the score is the exact
-            marginal over class labels, ``logsumexp_y [log p(x | y) + log p(y)]``.
+            marginal over class labels, ``logsumexp_y [log p(x | y) + log p(y)]``. A label that was
+            not in `fit` says nothing of its row, whose score is the marginal, too, with a warning:
+            a fold of cross-validation may well lack a rare label.
 
         Returns
         -------
@@ -157,9 +167,21 @@ class DensityEstimator(TrainedDensity, DensityMixin, BaseEstimator, ABC):
         rows = self._rows(X)
         if not self.conditional:
             return self._evaluate(self.density_.log_prob, rows).numpy()
-        if y is not None:
-            return self._evaluate(self.density_.log_prob, rows, self._encode(y, len(rows))).numpy()
-        return self._joint(rows, "score_samples").logsumexp(1).numpy()
+        if y is None:
+            return self._joint(rows, "score_samples").logsumexp(1).numpy()
+        values = self._check_condition(y, len(rows))
+        is_new = self._is_new_label(values)
+        if not is_new.any():
+            return self._evaluate(
+                self.density_.log_prob, rows, self._encode(values, len(rows))
+            ).numpy()
+        scores = np.empty(len(rows))
+        scores[is_new] = self._joint(rows[is_new], "score_samples").logsumexp(1).numpy()
+        if not is_new.all():
+            known = rows[~is_new]
+            given = self._encode(values[~is_new], len(known))
+            scores[~is_new] = self._evaluate(self.density_.log_prob, known, given).numpy()
+        return scores
 
     def class_log_proba(self, X: Any) -> NDArray[np.float64]:
         """Log-probability of each class given each row, by Bayes' rule.
@@ -189,7 +211,15 @@ class DensityEstimator(TrainedDensity, DensityMixin, BaseEstimator, ABC):
         weight = _check_sample_weight(sample_weight, scores)
         return float(np.average(scores, weights=weight))
 
-    def sample(self, n_samples: int = 1, random_state: Any = None, *, y: Any = None) -> Any:
+    def sample(
+        self,
+        n_samples: int = 1,
+        random_state: Any = None,
+        *,
+        y: Any = None,
+        return_y: bool = False,
+        round: bool = False,
+    ) -> Any:
         """Draw new rows.
 
         Parameters
@@ -201,13 +231,20 @@ class DensityEstimator(TrainedDensity, DensityMixin, BaseEstimator, ABC):
             With ``conditional=True`` the condition: one for all rows, or one for each row, and
             with ``n_samples=1`` there are as many rows as conditions. Without it, labels are drawn
             by their frequency in the training data.
+        return_y : bool, default=False
+            Whether to return the condition of each row as well, such as the labels that were drawn.
+        round : bool, default=False
+            Whether columns that were whole numbers or booleans in `fit` come back as such, rounded.
+            By default they come back as the fractions that a density of real numbers draws.
 
         Returns
         -------
-        array or data frame of shape (n_samples, n_features)
+        rows : array or data frame of shape (n_samples, n_features)
             In the container and the units of the X that was fitted, inside the support.
+        y : ndarray
+            Only with ``return_y=True``: the conditions, one a row.
         """
-        return self._sample(n_samples, random_state, y, self._draw)
+        return self._sample(n_samples, random_state, y, self._draw, return_y, round)
 
     @property
     def _device(self) -> torch.device:
@@ -220,26 +257,42 @@ class DensityEstimator(TrainedDensity, DensityMixin, BaseEstimator, ABC):
         x = validate(self, table, reset=False)
         return to_tensor(form.rows(x, who=who))
 
-    def _sample(self, n_samples: int, random_state: Any, y: Any, draw: Draw) -> Any:
-        """Draw rows by a function of their number, their context and a generator."""
+    def _sample(
+        self,
+        n_samples: int,
+        random_state: Any,
+        y: Any,
+        draw: Draw,
+        return_y: bool = False,
+        round: bool = False,
+    ) -> Any:
+        """What `sample` returns, of rows drawn by a function of their number, their context and a
+        generator."""
         check_is_fitted(self)
         check_scalar(n_samples, "n_samples", (int, np.integer), min_val=1)
+        if return_y and not self.conditional:
+            raise ContextError(
+                f"{type(self).__name__}.sample got return_y=True, but the model was fitted without "
+                "conditions; fit it with conditional=True and their y."
+            )
         generator = seeds.make_generator(random_state, self._device)
-        context = self._sample_context(int(n_samples), y, generator)
+        context, given = self._sample_context(int(n_samples), y, generator)
         n_rows = int(n_samples) if context is None else len(context)
-        places = torch.empty(n_rows, *self.density_.event_shape)
-        return self._restore(
-            self._evaluate(lambda x, c: draw(len(x), c, generator), places, context)
-        )
+        empty = torch.empty(n_rows, *self.density_.event_shape)
+        rows = self._evaluate(lambda x, c: draw(len(x), c, generator), empty, context)
+        X = self._restore(rows, round=round)
+        if not return_y:
+            return X
+        return X, self._context_.decode(context) if given is None else given
 
     def _draw(self, n_samples: int, context: Tensor | None, generator: torch.Generator) -> Tensor:
         """Draw rows from the density."""
         rows: Tensor = self.density_.sample(n_samples, context, generator=generator)
         return rows
 
-    def _restore(self, rows: Tensor) -> Any:
+    def _restore(self, rows: Tensor, *, round: bool = False) -> Any:
         """Rows of the density in the container and the types of the training data."""
-        is_discrete = self.density_.support == "discrete"
+        is_discrete = round or self.density_.support == "discrete"
         return self._form_.restore(rows.numpy(), self.support_, is_discrete=is_discrete)
 
     def _joint(self, rows: Tensor, method: str) -> Tensor:
@@ -257,9 +310,29 @@ class DensityEstimator(TrainedDensity, DensityMixin, BaseEstimator, ABC):
         ]
         return torch.stack(each, 1) + torch.from_numpy(labels.log_prior)
 
+    def _check_condition(self, y: Any, n_rows: int) -> NDArray[Any]:
+        """y as an array with a row for each row of X."""
+        names = getattr(self, "condition_names_in_", None)
+        return check_condition(y, n_rows, names, type(self).__name__)
+
     def _encode(self, y: Any, n_rows: int) -> NDArray[np.float64]:
-        who = type(self).__name__
-        return self._context_.encode(check_condition(y, n_rows, who), who)
+        """y, which must have a row for each row of X, as rows of context."""
+        return self._context_.encode(self._check_condition(y, n_rows), type(self).__name__)
+
+    def _is_new_label(self, values: NDArray[Any]) -> NDArray[np.bool_]:
+        """Conditions that are labels which `fit` had not; warns of them."""
+        if not isinstance(self._context_, Labels):
+            return np.zeros(len(values), dtype=bool)
+        is_new = ~self._context_.is_known(values)
+        if is_new.any():
+            unknown = list(dict.fromkeys(np.ravel(values)[is_new].tolist()))
+            warnings.warn(
+                f"{type(self).__name__} got the labels {shortened(unknown)}, which it was not "
+                "fitted with: their rows get the marginal log-density over the labels of fit.",
+                ConditionWarning,
+                stacklevel=3,
+            )
+        return is_new
 
     def _evaluate(
         self, function: Any, rows: Tensor, context: NDArray[np.float64] | None = None
@@ -276,7 +349,8 @@ class DensityEstimator(TrainedDensity, DensityMixin, BaseEstimator, ABC):
 
     def _sample_context(
         self, n_samples: int, y: Any, generator: torch.Generator
-    ) -> NDArray[np.float64] | None:
+    ) -> tuple[NDArray[np.float64] | None, NDArray[Any] | None]:
+        """Context of the rows to draw, and the conditions that were given for it."""
         who = type(self).__name__
         if not self.conditional:
             if y is not None:
@@ -284,13 +358,27 @@ class DensityEstimator(TrainedDensity, DensityMixin, BaseEstimator, ABC):
                     f"{who}.sample got y, expected None, for the model was fitted without "
                     "conditions; fit it with conditional=True and their y."
                 )
-            return None
+            return None, None
         if y is None:
-            return self._context_.draw(n_samples, seeds.make_rng(generator), who)
-        values = np.atleast_1d(np.asarray(y))
-        if len(values) == 1:
-            values = np.repeat(values, n_samples, axis=0)
-        return self._encode(values, len(values) if n_samples == 1 else n_samples)
+            return self._context_.draw(n_samples, seeds.make_rng(generator), who), None
+        found = read_condition(y, who)
+        check_names(found.names, getattr(self, "condition_names_in_", None), who)
+        values = np.atleast_1d(found.values)
+        context = self._context_.encode(values, who)
+        if len(context) != len(values):  # several numbers were one condition
+            values = values[None]
+        if len(context) == 1:
+            context, values = (np.repeat(each, n_samples, axis=0) for each in (context, values))
+        if n_samples not in (1, len(context)):
+            raise ContextError(
+                f"{who}.sample got n_samples={n_samples} and y with {len(context)} rows; leave "
+                "n_samples at 1 for one row a condition, or repeat each condition: "
+                "y.loc[y.index.repeat(k)] of a frame, numpy.repeat(y, k, axis=0) of an array."
+            )
+        return context, values
+
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if name != "example_cases"]
 
     @classmethod
     def example_cases(cls) -> list[EstimatorCase]:

@@ -21,7 +21,10 @@ gaussianize : bool, default=True
     depend on each other. Otherwise they are standardised and no more; discrete models take them as
     they are.
 conditional : bool, default=False
-    Whether the density is conditioned on the `y` of `fit`: labels (1-D) or numbers (2-D).
+    Whether the density is conditioned on the `y` of `fit`.
+condition_type : {"auto", "labels", "numbers"}, default="auto"
+    What `y` holds. "auto" takes text, categories, booleans and few whole numbers (1-D) for labels,
+    and other numbers, and all that is 2-D, for numbers; where that is in doubt a warning says so.
 max_epochs : int, default=500
     Most passes over the training rows; early stopping mostly ends a fit before.
 batch_size : int or "auto", default="auto"

@@ -109,12 +109,13 @@ class PixelCNNEstimator(ImageEstimator):
         y: Any = None,
         temperature: float = 1.0,
         guidance: float = 0.0,
+        return_y: bool = False,
     ) -> Any:
         """Draw new images.
 
         Parameters
         ----------
-        n_samples, random_state, y
+        n_samples, random_state, y, return_y
             As in `DensityEstimator.sample`.
         temperature : float, default=1.0
             Each number is drawn with masses to the power ``1 / temperature``; at 0 the likeliest
@@ -152,7 +153,7 @@ class PixelCNNEstimator(ImageEstimator):
                     on_row=bar.update,
                 )
 
-        return self._sample(n_samples, random_state, y, draw)
+        return self._sample(n_samples, random_state, y, draw, return_y)
 
     def complete(
         self,

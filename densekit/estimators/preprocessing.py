@@ -43,10 +43,7 @@ def fit_preprocessing(
         margin = Bounded.nearest_margins(x, low, high)
         steps.append(Bounded(event_shape, low=low.tolist(), high=high.tolist(), margin=margin))
     if standardize:
-        steps.append(Standardize(event_shape, limit=FAR))
-        if gaussianize:
-            max_bins = MAX_BINS if len(x) < MANY_ROWS else MAX_BINS_OF_MANY
-            steps.append(Gaussianize(event_shape, max_bins=max_bins))
+        steps += _column_maps(event_shape, len(x), gaussianize)
     chain = Chain(steps, event_shape=event_shape).double().to(x.device)
     chain.fit_statistics(x)
     is_constant = _constant_columns(chain)
@@ -61,6 +58,25 @@ def fit_preprocessing(
             stacklevel=4,
         )
     return chain
+
+
+def fit_column_maps(x: Tensor, *, gaussianize: bool) -> tuple[Transform, ...]:
+    """Fit, in float64, what brings each column to a common scale, and near a normal distribution.
+
+    The first step is a `Standardize`.
+    """
+    event_shape = tuple(x.shape[1:])
+    chain = Chain(_column_maps(event_shape, len(x), gaussianize), event_shape=event_shape).double()
+    chain.fit_statistics(x)
+    return tuple(chain.steps)
+
+
+def _column_maps(event_shape: tuple[int, ...], n_rows: int, gaussianize: bool) -> list[Transform]:
+    steps: list[Transform] = [Standardize(event_shape, limit=FAR)]
+    if gaussianize:
+        max_bins = MAX_BINS if n_rows < MANY_ROWS else MAX_BINS_OF_MANY
+        steps.append(Gaussianize(event_shape, max_bins=max_bins))
+    return steps
 
 
 @torch.no_grad()

@@ -17,19 +17,38 @@ from torch import Tensor
 from densekit.data import seeds
 from densekit.data.cells import validate
 from densekit.data.columns import Columns
-from densekit.data.context import Context, Labels, check_condition, fit_context
+from densekit.data.context import (
+    Condition,
+    Context,
+    Labels,
+    check_condition,
+    fit_context,
+    read_condition,
+)
 from densekit.data.devices import parse_device
 from densekit.data.images import Images
-from densekit.data.rows import Rows, index_by_weight, repeat_by_weight, to_tensor
+from densekit.data.rows import (
+    Rows,
+    index_by_weight,
+    relative_weights,
+    repeat_by_weight,
+    to_tensor,
+)
 from densekit.data.support import check_inside, check_levels, parse_support
 from densekit.densities.base import Density
 from densekit.estimators.checkpoints import open_checkpoint
 from densekit.estimators.parameters import check_parameters
-from densekit.estimators.preprocessing import assemble, fit_preprocessing, preprocess, take_apart
+from densekit.estimators.preprocessing import (
+    assemble,
+    fit_column_maps,
+    fit_preprocessing,
+    preprocess,
+    take_apart,
+)
 from densekit.estimators.stored import StoredDensity
 from densekit.training import Checkpoint, Trainer, fit_best
 from densekit.training.noise import FEW_ROWS, as_training_sees, smooth
-from densekit.transforms import Chain
+from densekit.transforms import Chain, Transform
 
 # Small fits run in float64, where it costs nothing, and are then exact to scikit-learn's taste.
 MAX_VALUES_IN_FLOAT64 = 10_000
@@ -46,6 +65,7 @@ class TrainedDensity(StoredDensity, BaseEstimator):
     support: Any
     gaussianize: bool
     conditional: bool
+    condition_type: str
     max_epochs: int | str
     batch_size: int | str
     learning_rate: float | str
@@ -165,13 +185,30 @@ class TrainedDensity(StoredDensity, BaseEstimator):
         self, y: Any, weight: NDArray[np.float64], is_warm: bool
     ) -> NDArray[np.float64]:
         """Choose the encoding of y; return the context of the rows that have weight."""
-        who = type(self).__name__
-        values = check_condition(y, len(weight), who)[weight > 0]
+        who, keep = type(self).__name__, weight > 0
+        values = check_condition(y, len(weight), getattr(self, "condition_names_in_", None), who)
         if not is_warm:
-            self._context_: Context = fit_context(values, weight[weight > 0], who=who)
+            given = read_condition(y, who)
+            own = weight[keep]
+            self._context_: Context = fit_context(
+                Condition(values[keep], given.names, given.is_text),
+                own,
+                condition_type=self.condition_type,
+                fit_steps=lambda numbers: self._fit_steps_of_numbers(numbers, own),
+                source=who,
+            )
+            if given.names is not None and values.ndim <= 2:
+                self.condition_names_in_ = np.array(given.names, dtype=object)
             if isinstance(self._context_, Labels):
                 self.classes_ = self._context_.classes
-        return self._context_.encode(values, who)
+        return self._context_.encode(values[keep], who)
+
+    def _fit_steps_of_numbers(
+        self, numbers: NDArray[np.float64], weight: NDArray[np.float64]
+    ) -> tuple[Transform, ...]:
+        """Fit what brings conditions to a common scale, as columns of X are."""
+        index = index_by_weight(torch.from_numpy(relative_weights(weight)), 0.5)
+        return fit_column_maps(torch.from_numpy(numbers)[index], gaussianize=self.gaussianize)
 
     def _fit_preprocessing(self, x: Tensor) -> Chain:
         if self._is_discrete():

@@ -154,7 +154,8 @@ def _conditions(estimator: Any, y: Any, n_rows: int, name: str) -> Any:
             f"write_report got no {name}, but the {type(estimator).__name__} is conditioned on "
             f"{'numbers' if isinstance(context, Numbers) else 'images'}; give those of each row."
         )
-    return check_condition(y, n_rows, "write_report")
+    names = getattr(estimator, "condition_names_in_", None)
+    return check_condition(y, n_rows, names, "write_report")
 
 
 def _part(estimator: Any, X: Any, y: Any, places: NDArray[np.intp]) -> Part:
