@@ -12,8 +12,8 @@ from sklearn.base import BaseEstimator
 
 import densekit
 from densekit import discovery, files
-from densekit.data import seeds
 from densekit.data.devices import parse_device
+from densekit.data.initialisation import seeded_initialisation
 from densekit.errors import (
     AlteredFileError,
     MissingPluginError,
@@ -69,6 +69,7 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     files.write(path, KIND, description, encoder.tensors)
 
 
+@torch.inference_mode(False)  # or weights that are loaded inside it could never be trained
 def load(path: str | os.PathLike[str], device: str = "auto") -> Any:
     """Read an estimator from a file that its method `save` wrote.
 
@@ -112,7 +113,7 @@ def load(path: str | os.PathLike[str], device: str = "auto") -> Any:
     _check_plugins(plugins if isinstance(plugins, dict) else {}, who)
     budget = Budget(sum(tensor.nbytes for tensor in tensors.values()), len(tensors))
     try:
-        with seeds.seeded_initialisation(torch.Generator().manual_seed(0)), budget:
+        with seeded_initialisation(torch.Generator().manual_seed(0)), budget:
             estimator = Decoder(tensors, where).decode(description.get("estimator"))
     except ModelFileError as error:
         raise type(error)(f"{who} cannot be loaded: {error}") from error.__cause__
