@@ -107,8 +107,9 @@ class Trainer:
         """
         run = Run(self, density, train, validation, generator)
         density.train()
-        if checkpoint is not None and (state := checkpoint.take_run()) is not None:
-            run.restore(state)
+        if checkpoint is not None and (state := checkpoint.take_run(run.state)) is not None:
+            with checkpoint.guarded():
+                run.restore(state)
         try:
             with progress_bar(
                 is_shown=self.verbose > 0,
