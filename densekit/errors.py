@@ -123,3 +123,7 @@ class InterruptedFitWarning(UserWarning):
 
 class CheckpointWarning(UserWarning):
     """A checkpoint could not be written; training goes on without it."""
+
+
+class CompiledCacheWarning(UserWarning):
+    """Compiled code could not be kept on disk; each process compiles it anew."""

@@ -11,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from densekit.forks import prepare_for_forks
+
 MAX_ROWS_TO_MERGE = 100_000
 MIN_ROWS_TO_SPLIT = 10
 # Products of thin matrices, and sums over less than four vectors of 16 numbers, round differently:
@@ -120,6 +122,7 @@ def in_chunks(
     A last chunk that is short is padded with copies of a row, so that every row's result is the
     same, bit for bit, whichever rows stand beside it.
     """
+    prepare_for_forks()
     size = _chunk_rows(x)
     multiple = MIN_BATCH if x[:1].numel() <= MAX_VALUES_TO_FILL else 1
     results = []

@@ -28,6 +28,7 @@ from densekit.estimators.checkpoints import open_checkpoint
 from densekit.estimators.parameters import check_parameters
 from densekit.estimators.preprocessing import assemble, fit_preprocessing, preprocess, take_apart
 from densekit.estimators.stored import StoredDensity
+from densekit.forks import prepare_for_forks
 from densekit.training import Checkpoint, Trainer, fit_best
 from densekit.transforms import Chain
 
@@ -94,6 +95,7 @@ class TrainedDensity(StoredDensity, BaseEstimator):
 
     @torch.inference_mode(False)  # which also records gradients where the caller switched that off
     def _fit(self, X: Any, y: Any, sample_weight: Any, path: Any) -> Checkpoint | None:
+        prepare_for_forks()
         check_parameters(self)
         who, is_warm = type(self).__name__, self._is_warm()
         device = parse_device(self.device, who)
