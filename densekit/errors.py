@@ -1,5 +1,17 @@
 """Every exception and warning that densekit raises, each also of the matching built-in type."""
 
+MAX_FOREIGN_TEXT = 300  # characters; some libraries put the data itself into an error
+
+
+def shorten(error: object, n: int = MAX_FOREIGN_TEXT) -> str:
+    """Return the text of another library's error in one line of limited length, without controls.
+
+    Every message that quotes such an error takes it from here.
+    """
+    text = " ".join(str(error)[: 4 * n].split())
+    shown = "".join(c if c.isprintable() else "\ufffd" for c in text)
+    return shown if len(shown) <= n else f"{shown[: n - 1]}…"
+
 
 class DensekitError(Exception):
     """Base of all errors that densekit raises itself."""
@@ -119,3 +131,7 @@ class InterruptedFitWarning(UserWarning):
 
 class CheckpointWarning(UserWarning):
     """A checkpoint could not be written; training goes on without it."""
+
+
+class CompiledCacheWarning(UserWarning):
+    """Compiled code could not be kept on disk; each process compiles it anew."""

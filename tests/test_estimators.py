@@ -168,8 +168,8 @@ def test_every_model_can_be_conditional(name):
         (3, "0 rows"),
         (None, "got no y"),
         (MOON_LABELS[:-1], "299 rows, expected 300"),
-        (np.array([["a"]] * 300), "labels are 1-D"),
-        (MOONS[:, 0], "reshape"),
+        (np.array([["a", "b"]] * 300), "labels are 1-D"),
+        (np.datetime64("2026-01-01") + np.arange(300), "dates"),
     ],
 )
 def test_a_bad_condition_is_refused(y, match):
@@ -191,7 +191,7 @@ def test_duplicate_column_names_are_refused():
 def test_labels_that_were_not_fitted_are_refused():
     est = quick(conditional=True).fit(MOONS, MOON_LABELS)
     with pytest.raises(ContextError, match=r"labels \[7\]"):
-        est.score_samples(MOONS, np.full(300, 7))
+        est.transform(MOONS, np.full(300, 7))
     with pytest.raises(ContextError, match="labels"):
         est.sample(2, y=7)
     with pytest.raises(ContextError, match="no y"):

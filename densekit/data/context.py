@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_array, column_or_1d
 
 from densekit.data.images import Images
+from densekit.data.rows import to_tensor
 from densekit.errors import ConditionWarning, ContextError
 
 # Whole numbers are labels where they are so few, and numbers where there are more. Up to the second
@@ -130,7 +131,7 @@ class Numbers:
             )
         if not self.steps:
             return np.asarray((values - self.loc) / self.scale)
-        rows = torch.from_numpy(np.ascontiguousarray(values))
+        rows = to_tensor(np.ascontiguousarray(values))
         with torch.no_grad():
             for step in self.steps:
                 rows = step(rows)[0]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from densekit.data.cells import check_array
 from densekit.data.csv_table import CsvTable
 from densekit.data.table import STANDARD_INPUT, Table
-from densekit.errors import MissingExtraError, TableError
+from densekit.errors import MissingExtraError, TableError, shorten
 
 READ_BUFFER_BYTES = 1 << 20  # of a column chunk of Parquet, which may be larger than memory
 
@@ -119,6 +119,7 @@ class FeatherTable(Table):
         with _arrow_explained(self.source, "Feather (version 2)"):
             for i in range(self._file.num_record_batches):
                 batch = self._file.get_batch(i)
+                batch.validate(full=True)  # or damaged offsets would be followed outside the file
                 for start in range(0, batch.num_rows, n_rows):
                     yield _to_frame(batch.slice(start, min(n_rows, batch.num_rows)), names)
                 n_read += batch.num_rows
@@ -136,7 +137,9 @@ class ArrayTable(Table):
         except TableError:
             raise
         except (ValueError, TypeError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-            raise TableError(f"{path} cannot be read as a file of numpy: {error}") from error
+            raise TableError(
+                f"{path} cannot be read as a file of numpy: {shorten(error)}"
+            ) from error
         self._values = check_array(values, source=self.source)
         self.n_rows = len(values)
 
@@ -194,4 +197,4 @@ def _arrow_explained(source: str, what: str) -> Iterator[None]:
     except FileNotFoundError:
         raise
     except (pyarrow.ArrowException, OSError) as error:
-        raise TableError(f"{source} cannot be read as {what}: {error}") from error
+        raise TableError(f"{source} cannot be read as {what}: {shorten(error)}") from error

@@ -11,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from densekit.forks import prepare_for_forks
+
 MAX_ROWS_TO_SORT = 100_000
 MAX_ROWS_TO_REPEAT = 100_000  # or twice as many as there are
 MAX_DENOMINATOR = 64  # of ratios of weights that are taken for whole numbers
@@ -191,6 +193,7 @@ def in_chunks(
     A last chunk that is short is padded with copies of a row, so that every row's result is the
     same, bit for bit, whichever rows stand beside it.
     """
+    prepare_for_forks()
     size = _chunk_rows(x)
     multiple = MIN_BATCH if x[:1].numel() <= MAX_VALUES_TO_FILL else 1
     results = []

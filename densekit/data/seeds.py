@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from sklearn.utils import check_random_state
-
-# Fits in threads take turns with torch's default generator.
-_default_generator_lock = threading.Lock()
 
 
 def make_generator(random_state: Any, device: torch.device | str = "cpu") -> torch.Generator:
@@ -26,16 +20,9 @@ def make_generator(random_state: Any, device: torch.device | str = "cpu") -> tor
 
 def make_rng(generator: torch.Generator) -> np.random.Generator:
     """Make a numpy generator that is seeded by a torch one."""
-    return np.random.default_rng(_draw_seed(generator))
+    return np.random.default_rng(draw_seed(generator))
 
 
-@contextmanager
-def seeded_initialisation(generator: torch.Generator) -> Iterator[None]:
-    """Let modules that are built inside draw their initial weights by a private seed."""
-    with _default_generator_lock, torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(_draw_seed(generator))
-        yield
-
-
-def _draw_seed(generator: torch.Generator) -> int:
+def draw_seed(generator: torch.Generator) -> int:
+    """Draw a seed for another generator."""
     return int(torch.randint(2**62, (), generator=generator, device=generator.device))

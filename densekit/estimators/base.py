@@ -283,7 +283,9 @@ class DensityEstimator(TrainedDensity, DensityMixin, BaseEstimator, ABC):
         X = self._restore(rows, round=round)
         if not return_y:
             return X
-        return X, self._context_.decode(context) if given is None else given
+        if given is None and isinstance(self._context_, Labels) and context is not None:
+            given = self._context_.decode(context)  # labels that were drawn
+        return X, given
 
     def _draw(self, n_samples: int, context: Tensor | None, generator: torch.Generator) -> Tensor:
         """Draw rows from the density."""

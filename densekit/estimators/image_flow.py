@@ -72,12 +72,13 @@ class ImageFlowEstimator(ImageEstimator, StackedFlowEstimator):
         y: Any = None,
         temperature: float = 1.0,
         return_y: bool = False,
+        round: bool = False,
     ) -> Any:
         """Draw new images, or new rows.
 
         Parameters
         ----------
-        n_samples, random_state, y, return_y
+        n_samples, random_state, y, return_y, round
             As in `DensityEstimator.sample`.
         temperature : float, default=1.0
             A factor of a flow's latents (Kingma 2018, section 6): below one, images look better
@@ -102,7 +103,7 @@ class ImageFlowEstimator(ImageEstimator, StackedFlowEstimator):
             z = core.base.sample(n, context, generator=generator) * temperature
             return self._levels_of(core.transform.inverse(z, context)[0])
 
-        return self._sample(n_samples, random_state, y, draw, return_y)
+        return self._sample(n_samples, random_state, y, draw, return_y, round)
 
     def translate(self, X: Any, source: Any, target: Any) -> NDArray[np.float64]:
         """Turn images of one class into images of another: latents under one label, images under

@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted, check_scalar
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from densekit.data import seeds
 from densekit.data.context import Labels
@@ -23,6 +22,7 @@ from densekit.estimators.parameters import either, integer, number, odd, one_of,
 from densekit.estimators.preprocessing import take_apart
 from densekit.estimators.trained import MANY_ROWS
 from densekit.training import Trainer
+from densekit.training.progress import progress_bar
 
 if TYPE_CHECKING:
     from densekit.testing.cases import EstimatorCase
@@ -101,7 +101,7 @@ class PixelCNNEstimator(ImageEstimator):
 
     _before: ClassVar = {"dilation": 1}
 
-    def sample(
+    def sample(  # type: ignore[override]  # levels are whole numbers as they are
         self,
         n_samples: int = 1,
         random_state: Any = None,
@@ -143,14 +143,14 @@ class PixelCNNEstimator(ImageEstimator):
 
         def draw(n: int, context: Tensor | None, generator: torch.Generator) -> Tensor:
             n_rows = n * self.density_.event_shape[1]
-            with tqdm(total=n_rows, desc=who, disable=not self.verbose) as bar:
+            with progress_bar(is_shown=self.verbose > 0, total=n_rows, desc=who) as bar:
                 return self._core.sample(
                     n,
                     context,
                     generator=generator,
                     temperature=temperature,
                     guidance=guidance,
-                    on_row=bar.update,
+                    on_row=lambda n: None if bar is None else bar.update(n),
                 )
 
         return self._sample(n_samples, random_state, y, draw, return_y)

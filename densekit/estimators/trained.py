@@ -27,6 +27,7 @@ from densekit.data.context import (
 )
 from densekit.data.devices import parse_device
 from densekit.data.images import Images
+from densekit.data.initialisation import seeded_initialisation
 from densekit.data.rows import (
     Rows,
     index_by_weight,
@@ -46,6 +47,7 @@ from densekit.estimators.preprocessing import (
     take_apart,
 )
 from densekit.estimators.stored import StoredDensity
+from densekit.forks import prepare_for_forks
 from densekit.training import Checkpoint, Trainer, fit_best
 from densekit.training.noise import FEW_ROWS, as_training_sees, smooth
 from densekit.transforms import Chain, Transform
@@ -88,8 +90,8 @@ class TrainedDensity(StoredDensity, BaseEstimator):
         """Build the untrained density of a row.
 
         Rows come standardised, and bounded columns come mapped onto the real line, unless the
-        density is discrete. Initial weights and random choices are drawn from torch's default
-        generator, which is seeded by `random_state` for the time of this call.
+        density is discrete. What torch draws here, such as initial weights, comes from
+        `random_state`, and leaves its default generator alone.
 
         Parameters
         ----------
@@ -101,7 +103,7 @@ class TrainedDensity(StoredDensity, BaseEstimator):
         Returns
         -------
         Density
-            With learned parameters, in torch's default dtype.
+            With learned parameters, in float32.
         """
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -112,7 +114,9 @@ class TrainedDensity(StoredDensity, BaseEstimator):
         is_fitted = self.__sklearn_is_fitted__()
         return self.warm_start and is_fitted and hasattr(self, "_context_") == self.conditional
 
+    @torch.inference_mode(False)  # which also records gradients where the caller switched that off
     def _fit(self, X: Any, y: Any, sample_weight: Any, path: Any) -> Checkpoint | None:
+        prepare_for_forks()
         check_parameters(self)
         who, is_warm = type(self).__name__, self._is_warm()
         device = parse_device(self.device, who)
@@ -264,7 +268,7 @@ class TrainedDensity(StoredDensity, BaseEstimator):
         # They may change after the fit, and what "auto" means with the next version.
         sizes = {name: self._size(name) for name in self._sizes()}
         self._built_with_ = self.get_params(deep=False) | sizes
-        with seeds.seeded_initialisation(generator):
+        with seeded_initialisation(generator):
             given = None if context is None else context.shape[1:]
             return self._make_core(shape[1:], given, device, dtype)
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+import numba
 import torch
 from torch import Tensor
 
@@ -41,6 +42,7 @@ def is_usable(
     torch.func and forward-mode AD."""
     return not (
         _is_plain.get()
+        or numba.config.DISABLE_JIT  # by NUMBA_DISABLE_JIT=1: kernels would run as slow Python
         or torch._C._are_functorch_transforms_active()
         or torch.autograd.forward_ad._current_level >= 0
         or any(t.device.type != "cpu" or t.dtype not in dtypes for t in tensors)

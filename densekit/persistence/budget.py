@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -12,32 +14,65 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from densekit.errors import AlteredFileError
 
-# densekit's own densities take below three bytes for a stored one, and eight steps for a tensor.
-BYTES_AT_LEAST = 2**22
-BYTES_PER_STORED_BYTE = 16
+# Loading may take ten times the file's size and 100 MB. Reading takes twice the size, decoding as
+# much as the description, and the rest is given out from here: to arrays, texts, objects and to
+# what building allocates. densekit's own densities take below three bytes for a stored one, and
+# eight steps for a tensor, of some 20 microseconds each.
+BYTES_AT_LEAST = 2**26
+BYTES_PER_STORED_BYTE = 6
 BYTES_OF_A_NUMBER = 8  # or what the inputs' own take, if more
-STEPS_AT_LEAST = 500
-STEPS_PER_TENSOR = 32
+STEPS_AT_LEAST = 1000
+STEPS_PER_TENSOR = 24
+MAX_STEPS = 2**16
+SECONDS_AT_LEAST = 5.0  # of the processor, where other steps take milliseconds
+STORED_BYTES_PER_SECOND = 2**24
 # Their results hold no more numbers than their tensors do together.
 _NO_LONGER = {torch.ops.aten.cat.default, torch.ops.aten.all.default}
 
 
+class Allowance:
+    """How many bytes are left to all that is made of a file: one total for every kind of thing.
+
+    Parameters
+    ----------
+    n_bytes : int
+        What the file's tensors and its description hold.
+    """
+
+    def __init__(self, n_bytes: int):
+        self._n_left = BYTES_AT_LEAST + BYTES_PER_STORED_BYTE * n_bytes
+
+    def take(self, n_bytes: int) -> None:
+        """Count bytes that are about to be allocated; raise an AlteredFileError if too many."""
+        self._n_left -= n_bytes
+        if self._n_left < 0:
+            raise AlteredFileError(
+                "its description asks for far more memory than its tensors would fill"
+            )
+
+
 class Budget(TorchDispatchMode):
-    """Refuse torch's operations once their results are larger, all together, than a file bears out.
+    """Refuse torch's operations once they allocate, or take, far more than a file bears out.
 
     The size of each result is first taken from the shapes of the inputs, or asked of torch, which
     takes no memory.
 
     Parameters
     ----------
-    n_bytes, n_tensors : int
+    allowance : Allowance
+        Of bytes, which others take from too.
+    tensors : collection of Tensor
         What the file holds.
     """
 
-    def __init__(self, n_bytes: int, n_tensors: int):
+    def __init__(self, allowance: Allowance, tensors: Collection[Tensor]):
         super().__init__()
-        self._bytes = BYTES_AT_LEAST + BYTES_PER_STORED_BYTE * n_bytes
-        self._steps = STEPS_AT_LEAST + STEPS_PER_TENSOR * n_tensors
+        self._allowance = allowance
+        n_filled = sum(tensor.numel() > 0 for tensor in tensors)  # empty ones cost a file nothing
+        self._n_steps = min(STEPS_AT_LEAST + STEPS_PER_TENSOR * n_filled, MAX_STEPS)
+        n_bytes = sum(tensor.nbytes for tensor in tensors)
+        seconds = SECONDS_AT_LEAST + n_bytes / STORED_BYTES_PER_SECOND
+        self._end = time.thread_time() + seconds
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -48,11 +83,11 @@ class Budget(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        self._steps -= 1
-        self._bytes -= _bytes_of_result(func, args, kwargs)
-        if self._bytes < 0 or self._steps < 0:
+        self._n_steps -= 1
+        self._allowance.take(_bytes_of_result(func, args, kwargs))
+        if self._n_steps < 0 or time.thread_time() > self._end:
             raise AlteredFileError(
-                "its description asks for a far larger model than its tensors would fill"
+                "its description asks for far more building steps than its tensors need"
             )
         return func(*args, **kwargs)
 

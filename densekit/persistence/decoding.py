@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
+import itertools
 import math
 import re
 from typing import Any
@@ -14,18 +16,24 @@ from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
 from densekit import registry
-from densekit.errors import AlteredFileError, MissingPluginError, UnknownNameError
+from densekit.errors import AlteredFileError, MissingPluginError, UnknownNameError, shorten
+from densekit.files import MAX_DIMENSIONS
+from densekit.persistence.budget import Allowance
 from densekit.persistence.encoding import (
     BUILT_WITH,
     DENSITY,
     IS,
     RECORDS,
+    bytes_of_texts,
     stored_types,
     texts,
 )
 
 # No size in a description may be larger than this, or than all tensors together.
 LARGEST_SIZE = 2**20
+MAX_FLOAT_TEXT = 40  # characters; "-1.7976931348623157e+308" has 24
+LARGEST_KEY = 2**31  # of a dict, among whole numbers; their hashes differ
+MOST_OTHER_KEYS = 2000  # all may have one hash, and are compared each with each
 MOST_ITEMS = 1000  # of all sequences in parameters together, and an eighth of the numbers
 _DTYPE = re.compile(r"[<>|=]?([biufmMUSO])\d{0,4}(\[\d{0,4}[a-zA-Z]{1,2}\])?")
 _FITTED_NAME = re.compile(r"_?[A-Za-z]\w*_|_[A-Za-z]\w*")
@@ -39,14 +47,28 @@ class Decoder:
     tensors : dict from str to Tensor
     device : torch.device
         Where densities go.
+    allowance : Allowance
+        What arrays, texts and objects may take, together with all that building allocates.
     """
 
-    def __init__(self, tensors: dict[str, Tensor], device: torch.device):
-        self._tensors, self._device = tensors, device
+    def __init__(self, tensors: dict[str, Tensor], device: torch.device, allowance: Allowance):
+        self._tensors, self._device, self._allowance = tensors, device, allowance
+        self._names = sorted(tensors)
+        self._unused = set(tensors)
         self._records = RECORDS
+        self._classes: dict[tuple[str, str, str], Any] = {}
         self._n_numbers = sum(tensor.numel() for tensor in tensors.values())
         self._largest_size = max(LARGEST_SIZE, self._n_numbers)
         self._n_items_left = MOST_ITEMS + self._n_numbers // 8
+        self._n_other_keys_left = MOST_OTHER_KEYS
+
+    def check_all_used(self) -> None:
+        """Refuse tensors that nothing is made of."""
+        if self._unused:
+            name = min(self._unused)
+            raise AlteredFileError(
+                f"nothing takes {len(self._unused):,} of its tensors, such as {name[:80]!r}"
+            )
 
     def decode(self, value: Any) -> Any:
         """One value."""
@@ -61,13 +83,30 @@ class Decoder:
         return decode(self, value)
 
     def _float(self, value: dict[str, Any]) -> float:
-        return float(value["value"])
+        digits = _text(value["value"])
+        if len(digits) > MAX_FLOAT_TEXT:
+            raise AlteredFileError(f"a number has {len(digits):,} characters")
+        return float(digits)
 
     def _tuple(self, value: dict[str, Any]) -> tuple[Any, ...]:
         return tuple(self._list(value["items"]))
 
     def _dict(self, value: dict[str, Any]) -> dict[Any, Any]:
-        return {self.decode(key): self.decode(item) for key, item in value["items"]}
+        return {self._key(key): self.decode(item) for key, item in value["items"]}
+
+    def _key(self, value: Any) -> Any:
+        """A key: a text or a number of usual size, or one of few others.
+
+        Many other numbers and tuples can be chosen so that all have one hash.
+        """
+        key = self.decode(value)
+        if isinstance(key, int) and abs(key) < LARGEST_KEY:
+            return key
+        if not isinstance(key, str):
+            self._n_other_keys_left -= 1
+            if self._n_other_keys_left < 0:
+                raise AlteredFileError("there are too many keys that are neither texts nor small")
+        return key
 
     def _range(self, value: dict[str, Any]) -> range:
         found = range(*(_integer(item) for item in value["items"]))
@@ -83,7 +122,8 @@ class Decoder:
 
     def _array(self, value: dict[str, Any]) -> NDArray[Any]:
         dtype = self._dtype({"value": value["dtype"]})
-        stored = self._tensors[value["tensor"]].numpy()
+        stored = self._take(_text(value["tensor"])).numpy()
+        self._allowance.take(stored.nbytes)
         plain = np.dtype(np.int64) if dtype.kind in "mM" else dtype.newbyteorder("=")
         if stored.dtype != plain:
             raise AlteredFileError(f"an array of {dtype} is stored as {stored.dtype}")
@@ -94,22 +134,40 @@ class Decoder:
 
     def _objects(self, value: dict[str, Any]) -> NDArray[Any]:
         items = self._list(value["items"])
+        self._allowance.take(8 * len(items))
         found = np.empty(len(items), dtype=object)
         found[:] = items
         return found.reshape(_shape(value["shape"]))
 
     def _texts(self, value: dict[str, Any]) -> NDArray[Any]:
-        return texts(self._list(value["items"])).reshape(_shape(value["shape"]))
+        items = [_text(item) for item in self._list(value["items"])]
+        self._allowance.take(bytes_of_texts(items))
+        return texts(items).reshape(_shape(value["shape"]))
+
+    def _take(self, name: str) -> Tensor:
+        """A tensor, which no other value may be made of."""
+        if name not in self._unused:
+            what = "is named twice" if name in self._tensors else "is not there"
+            raise AlteredFileError(f"the tensor {name[:80]!r} {what}")
+        self._unused.remove(name)
+        return self._tensors[name]
 
     def _random_state(self, value: dict[str, Any]) -> np.random.RandomState:
-        found = np.random.RandomState()
-        found.set_state(self.decode(value["state"]))
+        found, state = np.random.RandomState(), self.decode(value["state"])
+        if not 0 <= _integer(state["state"]["pos"]) <= len(state["state"]["key"]):
+            raise AlteredFileError(
+                "a random state is not within its key"
+            )  # compiled code trusts it
+        found.set_state(state)
         return found
 
     def _record(self, value: dict[str, Any]) -> Any:
         cls = self._records[value["type"]]
         fields = {name: self.decode(item) for name, item in value["fields"].items()}
-        if fields.keys() != {field.name for field in dataclasses.fields(cls)}:
+        known = dataclasses.fields(cls)
+        # Fields that came later have defaults, which earlier files do not hold.
+        needed = {field.name for field in known if field.default is dataclasses.MISSING}
+        if not needed <= fields.keys() <= {field.name for field in known}:
             raise AlteredFileError(f"{cls.__name__} has other fields than {sorted(fields)}")
         return cls(**fields)
 
@@ -118,13 +176,18 @@ class Decoder:
         group, name, distribution = (value[key] for key in ("group", "name", "distribution"))
         if not all(isinstance(part, str) for part in (group, name, distribution)):
             raise AlteredFileError("a registered name is no text")
+        if (group, name, distribution) not in self._classes:
+            self._classes[group, name, distribution] = self._find(group, name, distribution)
+        return self._classes[group, name, distribution]
+
+    def _find(self, group: str, name: str, distribution: str) -> Any:
         try:
             target = registry.load(group, f"{distribution}:{name}" if distribution else name)
         except UnknownNameError as error:
             owner = f"the distribution {distribution!r}" if distribution else "densekit.register"
             raise MissingPluginError(
-                f"it needs the plugin {name!r} of {group!r}, which came from {owner} and is not "
-                f"here: {error}"
+                f"it needs the plugin {name[:80]!r} of {group[:80]!r}, which came from "
+                f"{owner[:120]} and is not here: {shorten(error)}"
             ) from None
         return registry.owner(target)
 
@@ -136,8 +199,14 @@ class Decoder:
         self._check_sizes([args, options])
         found = cls(*args, **options)
         if "weights" in value:
-            self._load(found, value["weights"])
+            self._load(self._in_stored_precision(found, value["weights"]), value["weights"])
         return found
+
+    def _in_stored_precision(self, module: nn.Module, path: str) -> nn.Module:
+        """The module in the floating-point type of its stored state, where that is one."""
+        kinds = {self._tensors[name].dtype for name in self._names_below(f"{_text(path)}.")}
+        kinds = {kind for kind in kinds if kind.is_floating_point}
+        return module.to(kinds.pop()) if len(kinds) == 1 else module
 
     def _estimator(self, value: dict[str, Any]) -> Any:
         cls = self._class(value)
@@ -186,19 +255,24 @@ class Decoder:
         self._load(density, value["weights"])
         return density
 
+    def _names_below(self, start: str) -> list[str]:
+        """Names of tensors that begin with a text.
+
+        They follow each other; going through all for each part could take hours.
+        """
+        first = bisect.bisect_left(self._names, start)
+        names = itertools.islice(self._names, first, None)
+        return list(itertools.takewhile(lambda name: name.startswith(start), names))
+
     def _load(self, module: nn.Module, path: str) -> None:
         """Give a module its state, once all names, shapes and types are known to fit."""
-        start = f"{path}."
-        stored = {
-            name.removeprefix(start): tensor
-            for name, tensor in self._tensors.items()
-            if name.startswith(start)
-        }
+        start = f"{_text(path)}."
+        stored = {name.removeprefix(start): self._take(name) for name in self._names_below(start)}
         state = module.state_dict()
         if stored.keys() != state.keys():
             name = sorted(stored.keys() ^ state.keys())[0]
             where = "file has no" if name in state else "model takes no"
-            raise AlteredFileError(f"its parts do not fit together: the {where} {name!r}")
+            raise AlteredFileError(f"its parts do not fit together: the {where} {name[:80]!r}")
         for name, tensor in stored.items():
             expected = state[name]
             if (tensor.shape, tensor.dtype) != (expected.shape, expected.dtype):
@@ -207,6 +281,7 @@ class Decoder:
                     f"{tuple(tensor.shape)}, expected {expected.dtype} of {tuple(expected.shape)}"
                 )
         _check_indices(module, stored)
+        _check_numbers(module, stored, state)
         module.load_state_dict(stored)
 
     def _check_sizes(self, value: Any) -> None:
@@ -260,6 +335,19 @@ def _check_indices(module: nn.Module, stored: dict[str, torch.Tensor]) -> None:
                 raise AlteredFileError(f"its parts do not fit together: {name!r} has other indices")
 
 
+def _check_numbers(
+    module: nn.Module, stored: dict[str, torch.Tensor], built: dict[str, torch.Tensor]
+) -> None:
+    """Refuse weights that are not finite, and NaN in buffers, whose bounds may be infinite."""
+    learned = {name for name, _ in module.named_parameters()}
+    for name, tensor in stored.items():
+        if not tensor.is_floating_point() or bool(built[name].isnan().any()):
+            continue
+        is_wrong = ~tensor.isfinite() if name in learned else tensor.isnan()
+        if bool(is_wrong.any()):
+            raise AlteredFileError(f"its weights {name[:80]!r} hold a number that is not finite")
+
+
 def _check_attributes(attributes: dict[str, Any], cls: type) -> None:
     """Fitted attributes end or begin with an underscore, and hide nothing of the class."""
     for name in attributes:
@@ -270,13 +358,23 @@ def _check_attributes(attributes: dict[str, Any], cls: type) -> None:
 def _shape(value: Any) -> tuple[int, ...]:
     if not isinstance(value, list):
         raise AlteredFileError("a shape is no JSON list")
-    sizes = tuple(map(_integer, value))
-    if any(size < 0 for size in sizes) or math.prod(sizes) >= 2**48:
-        raise AlteredFileError(f"there is no shape {str(value)[:40]}")
-    return sizes
+    if len(value) > MAX_DIMENSIONS:
+        raise AlteredFileError(f"a shape has {len(value):,} sizes")
+    n_numbers = 1
+    for size in map(_integer, value):
+        n_numbers *= size
+        if not 0 <= n_numbers < 2**48 or size < 0:  # before the product is long itself
+            raise AlteredFileError(f"there is no shape {str(value[:4])[:40]}")
+    return tuple(value)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise AlteredFileError(f"{shorten(value, 40)!r} is no text")
+    return value
 
 
 def _integer(value: Any) -> int:
     if type(value) is not int:
-        raise AlteredFileError(f"{str(value)[:40]!r} is no integer")
+        raise AlteredFileError(f"{shorten(value, 40)!r} is no integer")
     return value

@@ -27,7 +27,7 @@ RECORDS: dict[str, Any] = {
 }
 DENSITY = "density_"  # the one fitted attribute that is a torch module
 BUILT_WITH = "_built_with_"  # the parameters that it was built with, which may have changed since
-MAX_TEXT_BYTES = 2**26  # of an array of texts, all as wide as the widest
+MAX_TEXT_BYTES = 2**26 - 2**22  # of arrays of texts, in which all are as wide as the widest
 
 
 def stored_types(cls: type) -> dict[str, Any]:
@@ -50,6 +50,7 @@ class Encoder:
         self.tensors: dict[str, Tensor] = {}
         self.plugins: dict[str, str] = {}
         self._records = RECORDS
+        self._n_text_bytes = 0
 
     def encode(self, value: Any, path: str) -> Any:
         """One value; an UnsavableError names the path of what cannot be written."""
@@ -84,14 +85,21 @@ class Encoder:
             items = self._items(value.ravel().tolist(), path)
             return {IS: "objects", "shape": list(value.shape), "items": items}
         if value.dtype.kind == "U":
-            if value.nbytes > MAX_TEXT_BYTES:
-                raise UnsavableError(f"{path} is an array of more text than files hold.")
+            self._n_text_bytes += value.nbytes
+            if self._n_text_bytes > MAX_TEXT_BYTES:
+                raise UnsavableError(
+                    f"{path} is an array of more text than files hold: with those before it "
+                    f"{self._n_text_bytes:,} bytes, expected {MAX_TEXT_BYTES:,} at most, where "
+                    "each text of an array counts as much as its longest."
+                )
             items = value.ravel().tolist()
             return {IS: "texts", "shape": list(value.shape), "items": items}
         plain = np.ascontiguousarray(value, value.dtype.newbyteorder("="))
         plain = plain.reshape(value.shape)  # a number has no shape, and would get one
         if plain.dtype.kind in "mM":
             plain = plain.view(np.int64)
+        while path in self.tensors:  # as of the keys 1 and "1" of a dict
+            path += "'"
         try:
             self.tensors[path] = torch.from_numpy(plain.copy())
         except TypeError:
@@ -197,8 +205,10 @@ class Encoder:
 
 
 def texts(items: list[str]) -> NDArray[Any]:
-    """Texts as an array, unless it would take more memory than `MAX_TEXT_BYTES`."""
-    width = max(map(len, items), default=1)
-    if 4 * width * len(items) > MAX_TEXT_BYTES:
-        raise ValueError("an array of texts is too large")
-    return np.array(items, dtype=f"<U{max(1, width)}")
+    """Texts as an array, in which each takes as much memory as the longest."""
+    return np.array(items, dtype=f"<U{max(1, max(map(len, items), default=1))}")
+
+
+def bytes_of_texts(items: list[str]) -> int:
+    """Memory that `texts` takes."""
+    return 4 * max(1, max(map(len, items), default=1)) * len(items)

@@ -12,16 +12,17 @@ from sklearn.base import BaseEstimator
 
 import densekit
 from densekit import discovery, files
-from densekit.data import seeds
 from densekit.data.devices import parse_device
+from densekit.data.initialisation import seeded_initialisation
 from densekit.errors import (
     AlteredFileError,
     MissingPluginError,
     ModelFileError,
     PluginError,
     UnsavableError,
+    shorten,
 )
-from densekit.persistence.budget import Budget
+from densekit.persistence.budget import Allowance, Budget
 from densekit.persistence.decoding import Decoder
 from densekit.persistence.encoding import Encoder
 
@@ -69,6 +70,7 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     files.write(path, KIND, description, encoder.tensors)
 
 
+@torch.inference_mode(False)  # or weights that are loaded inside it could never be trained
 def load(path: str | os.PathLike[str], device: str = "auto") -> Any:
     """Read an estimator from a file that its method `save` wrote.
 
@@ -105,26 +107,29 @@ def load(path: str | os.PathLike[str], device: str = "auto") -> Any:
     >>> bool((again.score_samples(X) == maf.score_samples(X)).all())
     True
     """
-    where = parse_device(device, "load")
-    who = repr(os.fspath(path))
+    target = parse_device(device, "load")
+    source = repr(os.fspath(path))
     description, tensors = files.read(path, KIND)
     plugins = description.get("plugins")
-    _check_plugins(plugins if isinstance(plugins, dict) else {}, who)
-    budget = Budget(sum(tensor.nbytes for tensor in tensors.values()), len(tensors))
+    _check_plugins(plugins if isinstance(plugins, dict) else {}, source)
+    allowance = Allowance(sum(tensor.nbytes for tensor in tensors.values()))
+    budget = Budget(allowance, tensors.values())
     try:
-        with seeds.seeded_initialisation(torch.Generator().manual_seed(0)), budget:
-            estimator = Decoder(tensors, where).decode(description.get("estimator"))
+        with seeded_initialisation(torch.Generator().manual_seed(0)), budget:
+            decoder = Decoder(tensors, target, allowance)
+            estimator = decoder.decode(description.get("estimator"))
+            decoder.check_all_used()
     except ModelFileError as error:
-        raise type(error)(f"{who} cannot be loaded: {error}") from error.__cause__
+        raise type(error)(f"{source} cannot be loaded: {error}") from error.__cause__
     except PluginError:
         raise
     except Exception as error:  # whatever a wrong description may lead to
         raise AlteredFileError(
-            f"{who} cannot be loaded: its description leads to {type(error).__name__}: "
-            f"{str(error)[:200]}"
+            f"{source} cannot be loaded: its description leads to {type(error).__name__}: "
+            f"{shorten(error)}"
         ) from error
     if not isinstance(estimator, BaseEstimator):
-        raise AlteredFileError(f"{who} cannot be loaded: it holds no estimator.")
+        raise AlteredFileError(f"{source} cannot be loaded: it holds no estimator.")
     return estimator
 
 
@@ -140,13 +145,13 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     return files.read_description(path, KIND)
 
 
-def _check_plugins(plugins: dict[str, Any], who: str) -> None:
+def _check_plugins(plugins: dict[str, Any], source: str) -> None:
     """Name the distributions that are missing, before anything is built."""
     present = {plugin.distribution for plugin in discovery.plugins()}
     for distribution, version in plugins.items():
         if distribution not in present:
             raise MissingPluginError(
-                f"{who} needs plugins of the distribution {distribution[:80]!r} (version "
+                f"{source} needs plugins of the distribution {distribution[:80]!r} (version "
                 f"{str(version)[:40]}), which is not installed or not allowed by "
                 f"{discovery.ALLOW_LIST_VARIABLE}."
             )

@@ -13,7 +13,7 @@ from torch import Tensor
 from densekit.data.rows import Rows, in_chunks, index_by_weight
 from densekit.densities.base import Density
 from densekit.errors import DivergenceError
-from densekit.training.checkpoint import State, below
+from densekit.training.checkpoint import State, below, require
 from densekit.training.contrast import Contrast
 from densekit.training.history import History
 from densekit.training.learner import Learner, NonFiniteError
@@ -119,6 +119,10 @@ class Run:
         """Undo `state`."""
         plain, tensors = state
         self.history = History(**plain["history"])
+        require(
+            bool(self.history.validation_nats) == (self.validation is not None),
+            "its history is of a fit with other validation rows",
+        )
         self._start -= self.history.seconds[-1]
         for name in ("rate", "noise", "since_best", "best_score"):
             setattr(self, f"_{name}", plain[name])

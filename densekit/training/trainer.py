@@ -6,13 +6,13 @@ import warnings
 from dataclasses import dataclass
 
 import torch
-from tqdm.auto import tqdm
 
 from densekit.data.rows import Rows
 from densekit.densities.base import Density
 from densekit.errors import InterruptedFitWarning
 from densekit.training.checkpoint import Checkpoint
 from densekit.training.history import History
+from densekit.training.progress import progress_bar
 from densekit.training.run import Run
 
 SECONDS_BETWEEN_CHECKPOINTS = 180.0  # little is lost, and writing costs nothing to speak of
@@ -107,22 +107,24 @@ class Trainer:
         """
         run = Run(self, density, train, validation, generator)
         density.train()
-        if checkpoint is not None and (state := checkpoint.take_run()) is not None:
-            run.restore(state)
+        if checkpoint is not None and (state := checkpoint.take_run(run.state)) is not None:
+            with checkpoint.guarded():
+                run.restore(state)
         try:
-            with tqdm(
+            with progress_bar(
+                is_shown=self.verbose > 0,
                 total=self.max_epochs,
                 initial=run.history.n_epochs,
                 desc=self.who,
                 bar_format=BAR_FORMAT,
-                disable=not self.verbose,
             ) as bar:
                 while not run.is_done():
                     run.epoch()
                     if checkpoint is not None and checkpoint.is_due(self.checkpoint_seconds):
                         checkpoint.write(run.state())
-                    bar.set_postfix_str(run.summary(), refresh=False)
-                    bar.update()
+                    if bar is not None:
+                        bar.set_postfix_str(run.summary(), refresh=False)
+                        bar.update()
         except KeyboardInterrupt:
             run.history.interrupted = True
             warnings.warn(

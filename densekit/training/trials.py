@@ -11,7 +11,15 @@ from torch import Tensor
 from densekit.data.rows import Rows
 from densekit.densities.base import Density
 from densekit.errors import DivergenceError
-from densekit.training.checkpoint import Checkpoint, State
+from densekit.training.checkpoint import (
+    Checkpoint,
+    State,
+    below,
+    check_history,
+    check_plain,
+    check_tensors,
+    require,
+)
 from densekit.training.history import History
 from densekit.training.trainer import Trainer
 
@@ -57,7 +65,8 @@ def fit_best(
     """
     start, done = _copy_of_state(density), _Trials()
     if checkpoint is not None and (state := checkpoint.take_trials()) is not None:
-        done = _Trials.restore(state)
+        with checkpoint.guarded():
+            done = _Trials.restore(state, start, len(trainers))
     for number, trainer in enumerate(trainers[done.n_done :], done.n_done):
         density.load_state_dict(start)
         if checkpoint is not None:
@@ -119,15 +128,25 @@ class _Trials:
         return State({"runs": runs, "failures": self.failures}, tensors)
 
     @classmethod
-    def restore(cls, state: State) -> _Trials:
-        """Undo `state`."""
+    def restore(cls, state: State, weights: dict[str, Tensor], n_trainers: int) -> _Trials:
+        """Undo `state`, of so many trainers and a density with such weights."""
         plain, tensors = state
-        runs = []
-        for run in plain["runs"]:
-            start = f"{run['number']}."
-            weights = {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
-            runs.append(_Trial(run["number"], History(**run["history"]), weights))
-        return cls(runs, plain["failures"])
+        runs, failures = plain.get("runs", []), plain.get("failures", [])
+        require(isinstance(runs, list) and isinstance(failures, list), "its trials are no lists")
+        fresh = {"number": 0, "history": asdict(History())}
+        trials = []
+        for run in runs:
+            check_plain(run, fresh, "a trial")
+            check_history(run["history"])
+            own = below(f"{run['number']}.", tensors)
+            check_tensors(own, weights)
+            trials.append(_Trial(run["number"], History(**run["history"]), own))
+        numbers = {trial.number for trial in trials}
+        is_whole = len(tensors) == len(weights) * len(numbers) and len(numbers) == len(trials)
+        is_known = max(numbers, default=0) < n_trainers >= len(trials) + len(failures)
+        is_text = all(isinstance(failure, str) and len(failure) < 1000 for failure in failures)
+        require(is_whole and is_known and is_text, "its trials are not those of this fit")
+        return cls(trials, failures)
 
 
 def _copy_of_state(density: Density) -> dict[str, Tensor]:
