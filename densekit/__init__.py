@@ -16,6 +16,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOME = {
+    "anomaly_auc": "densekit.meta.labels",
     "available": "densekit.registry",
     "load": "densekit.persistence",
     "make_estimator": "densekit.registry",

@@ -117,6 +117,10 @@ class RepeatedValuesWarning(UserWarning):
     """Values that repeat make log-densities meaningless; the message names their columns."""
 
 
+class LabelWarning(UserWarning):
+    """Labels of anomalies are such that common tools would read them the wrong way round."""
+
+
 class CalibrationWarning(UserWarning):
     """Calibration rows are so few that strange rows can hardly be told from normal ones."""
 

@@ -21,11 +21,13 @@ from sklearn.neighbors import KernelDensity
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from densekit import AnomalyDetector, MADEEstimator, MAFEstimator
+from densekit import AnomalyDetector, MADEEstimator, MAFEstimator, anomaly_auc
 from densekit.errors import (
     CalibrationError,
     CalibrationWarning,
     ConstantColumnWarning,
+    ContextError,
+    LabelWarning,
     MissingExtraError,
     ParameterError,
     ScorerError,
@@ -224,6 +226,8 @@ def test_pyod_takes_a_detector(capsys):
     assert own.predict(X_test)[-1] == 1
     assert own.predict_proba(X_test)[-1, 1] > own.predict_proba(X_test)[0, 1]
     np.testing.assert_array_equal(own.labels_, own.decision_scores_ > own.threshold_)
+    assert own.decision_scores_.shape == (200,)
+    np.testing.assert_allclose(own.decision_scores_, -own.detector.score_samples(X))
     quarter = own.detector.as_pyod(contamination=0.25)
     assert quarter.labels_.mean() == 0.25 > own.labels_.mean()
 
@@ -249,6 +253,103 @@ def test_a_pipeline_and_a_grid_search_take_a_detector():
     detector = AnomalyDetector(GaussianMixture(), random_state=0)  # without scoring: its `score`
     search = GridSearchCV(detector, {"score": ["log_density", "typicality"]}, cv=2).fit(X)
     assert search.best_params_ == {"score": "typicality"}
+
+
+def test_labels_of_either_kind_rank_models_alike():
+    X = np.concatenate([draw(150, 0), draw(15, 1) + 5])
+    y = np.repeat([1, -1], [150, 15])
+    order = np.random.default_rng(0).permutation(165)
+    X, y = X[order], y[order]
+    detector = AnomalyDetector(KernelDensity(), random_state=0)
+    grid = {"estimator__bandwidth": [0.5, 50.0], "score": ["log_density", "typicality"]}
+    found = []
+    for labels in (y, (y == -1).astype(int)):
+        search = GridSearchCV(detector, grid, scoring=anomaly_auc, cv=3)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", LabelWarning)
+            found.append(search.fit(X, labels).best_score_)
+    assert found[0] == found[1] > 0.9
+    with pytest.warns(LabelWarning, match="anomaly_auc"):
+        detector.fit(X, (y == -1).astype(int))
+    for bad in (np.ones(165), np.arange(165)):
+        with pytest.raises(ScorerError, match="labels"):
+            anomaly_auc(detector, X, bad)
+
+
+def test_conditions_reach_the_estimator():
+    rng = np.random.default_rng(0)
+    y = np.repeat(["low", "high"], 200)
+    X = np.where(y == "low", -4.0, 4.0)[:, None] + rng.normal(size=(400, 2))
+    estimator = MAFEstimator(conditional=True, max_epochs=40, n_layers=2, noise=0.1)
+    for params in ({}, {"calibration": "cross", "n_folds": 2}, {"score": "typicality"}):
+        detector = AnomalyDetector(estimator, random_state=0, **params).fit(X, pd.Series(y))
+        swapped = np.where(y == "low", "high", "low")
+        assert (detector.predict(X, alpha=0.1, y=y) == 1).mean() > 0.8
+        assert (detector.predict(X, alpha=0.1, y=swapped) == -1).mean() > 0.9
+        total = detector.explain(X[:3], swapped[:3]).to_numpy().sum(1)
+        expected = detector.score_samples(X[:3], swapped[:3]) - detector.typical_score_
+        np.testing.assert_allclose(total, expected, rtol=1e-5)
+        assert detector.score_samples(X[:3]).shape == (3,)  # the marginal
+    for bad in (None, y[:-1]):
+        with pytest.raises(ContextError, match="400 conditions"):
+            AnomalyDetector(estimator).fit(X, bad)
+    with pytest.raises(ParameterError, match="knows no conditions"):
+        AnomalyDetector(estimator, score="ensemble").fit(X, y)
+
+
+@pytest.mark.parametrize("estimator", [None, GaussianMixture(2)])
+def test_weights_of_a_detector_are_repeated_rows(estimator):
+    X, weight = draw(120, 0), np.random.default_rng(1).integers(0, 3, 120)
+    if estimator is None:
+        estimator = MAFEstimator(max_epochs=5, n_layers=2, noise=0.1)
+    fits = [
+        AnomalyDetector(estimator, score="ensemble", random_state=0).fit(rows, sample_weight=w)
+        for rows, w in [
+            (X, weight),
+            (X, 1e-30 * weight),
+            (X.repeat(weight, axis=0), None),
+            (X.repeat(weight, axis=0)[::-1], None),
+        ]
+    ]
+    for other in fits[1:]:
+        np.testing.assert_allclose(other.p_values(X), fits[0].p_values(X))
+        np.testing.assert_allclose(other.score_samples(X), fits[0].score_samples(X))
+    heavy = AnomalyDetector(estimator, random_state=0).fit(X, sample_weight=1 + 0.3 * weight)
+    assert np.isfinite(heavy.score_samples(X)).all()
+
+
+@pytest.mark.parametrize("wild", [1e6, -1e12, 1e200, 1e305])
+def test_one_wild_cell_blinds_no_detector(wild):
+    X = draw(300, 0)
+    far = draw(200, 1)
+    far[:, 0] += np.where(np.arange(200) % 2, 6.0, -6.0)
+    rows = np.concatenate([draw(200, 2), far])
+    labels = np.repeat([0, 1], 200)
+    clean = anomaly_auc(AnomalyDetector(random_state=0).fit(X), rows, labels)
+    X[7, 0] = wild
+    detector = AnomalyDetector(random_state=0).fit(X)
+    assert anomaly_auc(detector, rows, labels) > clean - 0.02
+    assert np.isfinite(detector.score_samples(X)).all()
+    low, high = detector.expected(rows[:5])[["x0"]].to_numpy().T
+    assert (high - low < 8).all()
+
+
+@pytest.mark.parametrize("factor", [1e-150, 1e-20, 1e20, 1e150])
+def test_units_are_of_no_effect_on_a_detector(factor):
+    X, rows = draw(300, 0), np.concatenate([draw(100, 1), draw(100, 2) + 4])
+    plain = AnomalyDetector(random_state=0).fit(X).p_values(rows)
+    scaled = AnomalyDetector(random_state=0).fit(factor * X).p_values(factor * rows)
+    np.testing.assert_allclose(scaled, plain, atol=0.01)
+
+
+def test_a_detector_leaves_the_global_generator_alone():
+    np.random.seed(0)
+    before = np.random.get_state(legacy=False)["state"]
+    found = [AnomalyDetector(GaussianMixture()).fit(draw(60, 0)) for _ in range(2)]
+    after = np.random.get_state(legacy=False)["state"]
+    assert before["pos"] == after["pos"]
+    assert np.array_equal(before["key"], after["key"])
+    assert not np.array_equal(found[0].calibration_scores_, found[1].calibration_scores_)
 
 
 @pytest.mark.parametrize(

@@ -133,9 +133,7 @@ def repeat_by_weight(
     context : ndarray of shape (n, ...) or None
     """
     weight = relative_weights(weight)
-    n_rows = weight.sum()
-    is_whole = bool((weight == np.rint(weight)).all())
-    if is_whole and n_rows <= max(MAX_ROWS_TO_REPEAT, 2 * len(x)):
+    if _are_few_counts(weight):
         index = np.repeat(np.arange(len(x)), weight.astype(np.intp))
         weight = np.ones(len(index))
     else:
@@ -148,6 +146,20 @@ def repeat_by_weight(
     if len(index) == len(x) and bool((index == np.arange(len(x))).all()):
         return x, weight, context
     return x[index], weight, None if context is None else context[index]
+
+
+def index_of_weights(weight: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Rows as often as they weigh: repeated by whole numbers, else drawn systematically."""
+    weight = relative_weights(weight)
+    if _are_few_counts(weight):
+        return np.repeat(np.arange(len(weight)), weight.astype(np.intp))
+    return index_by_weight(torch.from_numpy(weight), 0.5).numpy()
+
+
+def _are_few_counts(weight: NDArray[np.float64]) -> bool:
+    """Whether relative weights are whole numbers of not too many rows."""
+    is_whole = bool((weight == np.rint(weight)).all())
+    return is_whole and weight.sum() <= max(MAX_ROWS_TO_REPEAT, 2 * len(weight))
 
 
 def relative_weights(weight: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -18,6 +18,13 @@ def make_generator(random_state: Any, device: torch.device | str = "cpu") -> tor
     return torch.Generator(device).manual_seed(seed)
 
 
+def make_random_state(random_state: Any) -> np.random.RandomState:
+    """Make scikit-learn's generator; None means fresh entropy and not numpy's global state."""
+    if random_state is None:
+        return np.random.RandomState(np.random.SeedSequence().generate_state(4))
+    return check_random_state(random_state)
+
+
 def make_rng(generator: torch.Generator) -> np.random.Generator:
     """Make a numpy generator that is seeded by a torch one."""
     return np.random.default_rng(draw_seed(generator))

@@ -2,5 +2,6 @@
 
 from densekit.meta.anomaly import AnomalyDetector
 from densekit.meta.base import MetaEstimator
+from densekit.meta.labels import anomaly_auc
 
-__all__ = ["AnomalyDetector", "MetaEstimator"]
+__all__ = ["AnomalyDetector", "MetaEstimator", "anomaly_auc"]

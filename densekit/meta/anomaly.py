@@ -12,7 +12,7 @@ from sklearn.base import OutlierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from densekit.data.columns import row_labels
-from densekit.errors import MissingExtraError
+from densekit.errors import CalibrationError, MissingExtraError
 from densekit.meta import conformal, drift, reasons
 from densekit.meta.calibrated import AUTO_ALPHA, CalibratedScorer
 from densekit.meta.scores import Array
@@ -36,7 +36,8 @@ class AnomalyDetector(OutlierMixin, CalibratedScorer):
         A density estimator of densekit, of scikit-learn (KernelDensity, GaussianMixture) or of
         anyone else; inside scikit-learn's FrozenEstimator one that is fitted already, on other
         rows. None is a masked autoregressive flow that trains in seconds, beside a kernel density
-        over the training rows.
+        over the training rows. Over one that is conditional, `fit` and all that judges rows take
+        the conditions as `y`.
     contamination : "auto" or float in (0, 0.5], default="auto"
         Share of the training rows that `predict` calls strange. "auto" is a threshold by p-values
         instead: 5 % of normal rows are called strange. As in scikit-learn the share is of rows
@@ -80,6 +81,9 @@ class AnomalyDetector(OutlierMixin, CalibratedScorer):
         Sorted scores of calibration rows.
     typical_score_ : float
         Their median.
+    training_scores_ : ndarray of shape (n_samples,)
+        Scores of the rows of `fit` by the models that were fitted to them, in their order; only
+        where there are up to 10,000.
     parts_ : tuple of dict
         What was fitted, for each fold.
     n_features_in_, feature_names_in_
@@ -95,21 +99,22 @@ class AnomalyDetector(OutlierMixin, CalibratedScorer):
     array([ 1, -1])
     """
 
-    def decision_function(self, X: Any) -> Array:
+    def decision_function(self, X: Any, y: Any = None) -> Array:
         """`score_samples` minus `offset_`: negative for strange rows."""
-        return self.score_samples(X) - self.offset_
+        return self.score_samples(X, y) - self.offset_
 
-    def p_values(self, X: Any) -> Array:
+    def p_values(self, X: Any, y: Any = None) -> Array:
         """Conformal p-values, (n,); small is strange.
 
         A new row that is exchangeable with the training rows gets at most alpha with a probability
         of at most alpha, for every alpha and whatever the model (Vovk 2005); with
-        ``calibration="cross"`` at most 2 alpha, and close to alpha in practice (Vovk 2015).
+        ``calibration="cross"`` at most 2 alpha, and close to alpha in practice (Vovk 2015). Over a
+        conditional estimator `y` is the condition of each row.
         """
-        by_fold = self._scores_by_fold(X)
+        by_fold = self._scores_by_fold(X, y)
         return conformal.p_values(self._calibration_by_fold(), by_fold)
 
-    def predict(self, X: Any, alpha: float | None = None) -> NDArray[np.int_]:
+    def predict(self, X: Any, alpha: float | None = None, *, y: Any = None) -> NDArray[np.int_]:
         """1 for normal rows and -1 for strange ones, (n,).
 
         Parameters
@@ -118,6 +123,8 @@ class AnomalyDetector(OutlierMixin, CalibratedScorer):
         alpha : float, optional
             Share of normal rows that may be called strange: rows with p-values up to it are. None
             goes by `offset_`, which `contamination` sets.
+        y : array-like, optional
+            The condition of each row, over a conditional estimator.
 
         Raises
         ------
@@ -125,12 +132,12 @@ class AnomalyDetector(OutlierMixin, CalibratedScorer):
             A ValueError: there are too few calibration rows for alpha; it says how many would do.
         """
         if alpha is None:
-            return np.where(self.decision_function(X) < 0, -1, 1)
+            return np.where(self.decision_function(X, y) < 0, -1, 1)
         check_is_fitted(self)
         level = conformal.check_alpha(alpha, len(self.calibration_scores_), self._who("predict"))
-        return np.where(self.p_values(X) <= level + 1e-12, -1, 1)
+        return np.where(self.p_values(X, y) <= level + 1e-12, -1, 1)
 
-    def select(self, X: Any, fdr: float = 0.1) -> NDArray[np.bool_]:
+    def select(self, X: Any, fdr: float = 0.1, *, y: Any = None) -> NDArray[np.bool_]:
         """Strange rows among many, of which a share of at most `fdr` is normal on average, (n,).
 
         Benjamini and Hochberg's procedure on `p_values`, which holds the false discovery rate for
@@ -141,7 +148,7 @@ class AnomalyDetector(OutlierMixin, CalibratedScorer):
         CalibrationWarning
             There are so few calibration rows that it has little power, or none.
         """
-        p = self.p_values(X)
+        p = self.p_values(X, y)
         return conformal.select(p, fdr, len(self.calibration_scores_), self._who("select"))
 
     def partial_fit(self, X: Any, y: Any = None) -> Self:
@@ -151,8 +158,8 @@ class AnomalyDetector(OutlierMixin, CalibratedScorer):
         thresholds follow them where they drift.
         """
         if not self.__sklearn_is_fitted__():
-            return self.fit(X)
-        by_fold = self._scores_by_fold(X)
+            return self.fit(X, y)
+        by_fold = self._scores_by_fold(X, y)
         rows = np.arange(len(by_fold[0]))
         fold = (rows + len(self.calibration_scores_)) % len(by_fold)
         own = [s[fold == k] for k, s in enumerate(by_fold)]
@@ -162,7 +169,7 @@ class AnomalyDetector(OutlierMixin, CalibratedScorer):
             self.offset_ = conformal.threshold(self.calibration_scores_, AUTO_ALPHA)
         return self
 
-    def drift_test(self, X: Any) -> drift.DriftTest:
+    def drift_test(self, X: Any, y: Any = None) -> drift.DriftTest:
         """Test whether new rows are distributed as the training rows, as far as scores tell.
 
         Rows that the model was fitted on are no new rows: it remembers them, and finds them more
@@ -173,10 +180,10 @@ class AnomalyDetector(OutlierMixin, CalibratedScorer):
         DriftTest
             With `statistic`, `p_value` and the direction.
         """
-        by_fold = self._scores_by_fold(X)
+        by_fold = self._scores_by_fold(X, y)
         return drift.drift_test(self._calibration_by_fold(), by_fold)
 
-    def explain(self, X: Any) -> Any:
+    def explain(self, X: Any, y: Any = None) -> Any:
         """Why rows are strange: what each column adds to the score, in nats.
 
         Returns
@@ -194,7 +201,8 @@ class AnomalyDetector(OutlierMixin, CalibratedScorer):
         are training rows that are alike in all but the strangest columns.
         """
         check_is_fitted(self)
-        return reasons.explain(self, self._check(X), row_labels(X))
+        rows = self._check(X)
+        return reasons.explain(self, rows, self._check_condition(rows, y), row_labels(X))
 
     def expected(self, X: Any, coverage: float = 0.9) -> pd.DataFrame:
         """What each number of a row was expected to be given the others: low and high.
@@ -209,21 +217,26 @@ class AnomalyDetector(OutlierMixin, CalibratedScorer):
         check_is_fitted(self)
         return reasons.expected(self, self._check(X), coverage, row_labels(X))
 
-    def reasons(self, X: Any, n: int = 3) -> list[list[str]]:
+    def reasons(self, X: Any, n: int = 3, *, y: Any = None) -> list[list[str]]:
         """The strangest columns, or pixels, of each row in words, the strangest first."""
-        return reasons.in_words(self.explain(X), self.expected(X), self._check(X), n)
+        return reasons.in_words(self.explain(X, y), self.expected(X), self._check(X), n)
 
-    def as_pyod(self, contamination: float | None = None) -> Any:
+    def as_pyod(self, contamination: float | None = None, *, X: Any = None) -> Any:
         """This fitted detector as PyOD's: high scores are strange, labels are 0 and 1.
 
         Parameters
         ----------
         contamination : float, optional
-            Share of the calibration rows that its labels call strange; the detector's own by
+            Share of the training rows that its labels call strange; the detector's own by
             default, and PyOD's 0.1 where that is "auto".
+        X : array or data frame, optional
+            The training rows, whose scores are `decision_scores_`. Needed where there were more
+            than 10,000, whose scores `fit` does not keep.
 
         Raises
         ------
+        CalibrationError
+            A ValueError: the scores of the training rows were not kept, and there is no X.
         MissingExtraError
             PyOD is not installed.
         """
@@ -234,7 +247,13 @@ class AnomalyDetector(OutlierMixin, CalibratedScorer):
             raise MissingExtraError(
                 "AnomalyDetector.as_pyod needs PyOD: pip install 'densekit[pyod]'."
             ) from error
-        return PyODDetector(self, contamination)
+        kept = getattr(self, "training_scores_", None)
+        if X is None and kept is None:
+            raise CalibrationError(
+                f"{self._who('as_pyod')} got no X, but the detector was fitted to so many rows "
+                "that their scores were not kept; give the training rows as X."
+            )
+        return PyODDetector(self, contamination, kept if X is None else self.score_samples(X))
 
     def _who(self, method: str) -> str:
         return f"{type(self).__name__}.{method}"

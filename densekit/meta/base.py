@@ -21,18 +21,28 @@ class MetaEstimator(Savable, BaseEstimator, ABC):
     writes `_fit`. `fit` works on a draft: whatever goes wrong, the estimator is as it was.
     """
 
-    def fit(self, X: Any, y: Any = None) -> Self:
-        """Fit to the rows of X; `y` is ignored."""
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Fit to the rows of X.
+
+        Parameters
+        ----------
+        X : array or data frame of shape (n_samples, n_features), or images
+        y : array-like, optional
+            The condition of each row, where the estimator inside is conditional; otherwise of no
+            effect.
+        sample_weight : array-like of shape (n_samples,), optional
+            A row of weight two counts as two equal rows, one of weight zero not at all.
+        """
         draft = copy.copy(self)
         for name in [name for name in vars(draft) if name.endswith("_")]:
             delattr(draft, name)
-        draft._fit(X)
+        draft._fit(X, y, sample_weight)
         self.__dict__ = draft.__dict__
         return self
 
     @abstractmethod
-    def _fit(self, X: Any) -> None:
-        """Check parameters and X, and set what is fitted."""
+    def _fit(self, X: Any, y: Any, sample_weight: Any) -> None:
+        """Check parameters, rows, conditions and weights, and set what is fitted."""
 
     @classmethod
     @abstractmethod

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.utils import _safe_indexing, check_random_state
+from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_is_fitted
 
+from densekit.data import seeds
 from densekit.errors import ParameterError
 from densekit.estimators.parameters import (
     boolean,
@@ -30,6 +31,7 @@ SHARE_OF_CALIBRATION = 0.2
 ENOUGH_TO_FIT = 10_000  # rows; of what is beyond, calibration takes more
 MAX_CALIBRATION = 20_000
 MAX_ROWS_FOR_THE_SHARE = 50_000  # that say where a share of `contamination` lies
+MAX_TRAINING_SCORES = 10_000  # rows; more would take longer than the fit
 AUTO_ALPHA = 0.05
 SHARE_TRIMMED = 0.1
 
@@ -71,10 +73,14 @@ class CalibratedScorer(MetaEstimator, ABC):
         """Parameters by name; `score` is the parameter here, and a method as an attribute."""
         return super().get_params(deep=deep) | {"score": vars(self)["score"]}
 
-    def score_samples(self, X: Any) -> Array:
-        """How normal each row is, (n,) in nats; the mean over the models of cross-calibration."""
+    def score_samples(self, X: Any, y: Any = None) -> Array:
+        """How normal each row is, (n,) in nats; the mean over the models of cross-calibration.
+
+        Over a conditional estimator `y` is the condition of each row.
+        """
         check_is_fitted(self)
-        return self._score_checked(self._check(X))
+        X = self._check(X)
+        return self._score_checked(X, self._check_condition(X, y))
 
     def __sklearn_is_fitted__(self) -> bool:
         return "calibration_scores_" in vars(self)
@@ -84,24 +90,36 @@ class CalibratedScorer(MetaEstimator, ABC):
         tags.input_tags.allow_nan = doors.allows_nan(self.estimator)
         return tags
 
-    def _fit(self, X: Any) -> None:
+    def _fit(self, X: Any, y: Any, sample_weight: Any) -> None:
         self._check_parameters()
         X = self._check(X, reset=True)
-        rng = check_random_state(self.random_state)
+        y = self._check_condition(X, y, is_needed=True)
+        rng = seeds.make_random_state(self.random_state)
         recipe = self._recipe(X)
-        n_rows = int(np.shape(X)[0])
         self.score_ = recipe.score
+        index = doors.rows_by_weight(X, y, sample_weight, type(self).__name__)
+        rows, given = _safe_indexing(X, index), scores.take(y, index)
         parts, held_out = [], []
+        n_rows = len(index)
         for train, rest in doors.folds(n_rows, self._n_held_out(n_rows), self.n_folds, rng):
-            part = scores.fit_part(recipe, _safe_indexing(X, train), rng)
+            part = scores.fit_part(
+                recipe, _safe_indexing(rows, train), rng, scores.take(given, train)
+            )
             parts.append(part)
-            held_out.append(scores.score_part(recipe.score, part, _safe_indexing(X, rest)))
+            held_out.append(
+                scores.score_part(
+                    recipe.score, part, _safe_indexing(rows, rest), scores.take(given, rest)
+                )
+            )
         self.parts_ = tuple(parts)
         self._set_calibration(held_out)
-        self.reference_ = reasons.reference(X, rng)
+        self.reference_ = reasons.reference(rows, rng)
         self.offset_ = conformal.threshold(self.calibration_scores_, AUTO_ALPHA)
+        if int(np.shape(X)[0]) <= MAX_TRAINING_SCORES:
+            self.training_scores_ = self._score_checked(X, y)
         if not isinstance(self.contamination, str):
-            found = self._score_checked(scores.some(X, MAX_ROWS_FOR_THE_SHARE, rng))
+            chosen = rng.permutation(n_rows)[:MAX_ROWS_FOR_THE_SHARE]
+            found = self._score_checked(_safe_indexing(rows, chosen), scores.take(given, chosen))
             self.offset_ = float(np.percentile(found, 100 * self.contamination))
 
     def _check_parameters(self) -> None:
@@ -116,6 +134,11 @@ class CalibratedScorer(MetaEstimator, ABC):
 
     def _recipe(self, X: Any) -> Recipe:
         score = self._score_name
+        if score == "ensemble" and scores.is_conditional(self.estimator):
+            raise ParameterError(
+                f"{type(self).__name__} got score='ensemble' and a conditional estimator, expected "
+                "score='log_density': the kernel density of the ensemble knows no conditions."
+            )
         if score == "auto" and self.estimator is None:
             score = "ensemble"
         elif score == "auto":
@@ -138,15 +161,24 @@ class CalibratedScorer(MetaEstimator, ABC):
     def _check(self, X: Any, reset: bool = False) -> Any:
         return doors.check_rows(self, X, reset=reset)
 
-    def _scores_by_fold(self, X: Any) -> list[Array]:
+    def _check_condition(self, X: Any, y: Any, *, is_needed: bool = False) -> Any:
+        """`y` where the estimator inside is conditional, and else None."""
+        if not scores.is_conditional(self.estimator):
+            if is_needed and y is not None:
+                doors.warn_of_labels(y, type(self).__name__)
+            return None
+        return doors.check_condition(X, y, type(self).__name__, is_needed=is_needed)
+
+    def _scores_by_fold(self, X: Any, y: Any = None) -> list[Array]:
         check_is_fitted(self)
         X = self._check(X)
-        return [scores.score_part(self.score_, part, X) for part in self.parts_]
+        y = self._check_condition(X, y)
+        return [scores.score_part(self.score_, part, X, y) for part in self.parts_]
 
-    def _score_checked(self, X: Any) -> Array:
+    def _score_checked(self, X: Any, y: Any = None) -> Array:
         """`score_samples` of rows that have come through the door already."""
         mean: Array = np.mean(
-            [scores.score_part(self.score_, part, X) for part in self.parts_], axis=0
+            [scores.score_part(self.score_, part, X, y) for part in self.parts_], axis=0
         )
         return mean
 
@@ -165,8 +197,8 @@ class CalibratedScorer(MetaEstimator, ABC):
         return str(vars(self)["score"])
 
     def _mean_score(self, X: Any, y: Any = None) -> float:
-        """Mean of `score_samples`, as density estimators have it; `y` is ignored."""
-        return float(self.score_samples(X).mean())
+        """Mean of `score_samples`, as density estimators have it."""
+        return float(self.score_samples(X, y).mean())
 
 
 CalibratedScorer.score = _ScoreAttribute()  # type: ignore[assignment]  # after the dataclass's own

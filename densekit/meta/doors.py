@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,10 +10,21 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils import get_tags
-from sklearn.utils.validation import _check_feature_names, _check_n_features
+from sklearn.utils.validation import (
+    _check_feature_names,
+    _check_n_features,
+    _check_sample_weight,
+)
 
 from densekit.data.cells import validate
-from densekit.errors import ParameterError, ScorerError, ShapeError
+from densekit.data.rows import MAX_ROWS_TO_SORT, index_of_weights
+from densekit.errors import (
+    ContextError,
+    LabelWarning,
+    ParameterError,
+    ScorerError,
+    ShapeError,
+)
 
 MIN_ROWS = 4  # to fit and to calibrate
 Index = NDArray[np.intp]
@@ -56,6 +68,67 @@ def check_rows(detector: Any, X: Any, *, reset: bool) -> Any:
     if detector.estimator is None or names is None:
         return table
     return pd.DataFrame(table, columns=names)
+
+
+def check_condition(X: Any, y: Any, name: str, *, is_needed: bool) -> Any:
+    """Refuse conditions of another number of rows, or none where they are needed.
+
+    Frames and series stay as they are, since the estimator goes by their names.
+    """
+    if y is None and not is_needed:
+        return None  # the estimator knows whether it can do without
+    given = (
+        None if y is None else y if hasattr(y, "columns") or hasattr(y, "name") else np.asarray(y)
+    )
+    n_rows, n_given = int(np.shape(X)[0]), 0 if given is None else len(given)
+    if n_given != n_rows:
+        what = "no y" if given is None else f"y with {n_given} rows"
+        raise ContextError(
+            f"{name} got {what}, but its estimator is conditional: expected {n_rows} conditions, "
+            "one for each row of X."
+        )
+    return given
+
+
+def warn_of_labels(y: Any, name: str) -> None:
+    """Warn of labels that scikit-learn's scorers would read the wrong way round."""
+    values = np.asarray(y)
+    if values.ndim == 1 and values.dtype.kind in "iuf" and set(np.unique(values)) == {0, 1}:
+        warnings.warn(
+            f"{name}.fit takes no notice of y, whose 0 and 1 look like PyOD's labels, 1 for "
+            "anomalies. scikit-learn's scorers take high scores for class 1, so scoring='roc_auc' "
+            "would choose the worst model: give 1 for normal rows and -1 for anomalies, or "
+            "scoring=densekit.anomaly_auc, which knows both.",
+            LabelWarning,
+            stacklevel=5,
+        )
+
+
+def rows_by_weight(X: Any, y: Any, sample_weight: Any, name: str) -> Index:
+    """Rows to fit and to calibrate by, each as often as it weighs; tables of numbers in order.
+
+    Weights whose ratios are whole numbers repeat rows; by others as many rows are drawn as have
+    weight, systematically.
+    """
+    n_rows = int(np.shape(X)[0])
+    index = np.arange(n_rows)
+    if sample_weight is not None:
+        weight = _check_sample_weight(
+            sample_weight, np.empty((n_rows, 1)), dtype=np.float64, ensure_non_negative=True
+        )
+        index = index[weight > 0]
+        if len(index) < MIN_ROWS:
+            raise ShapeError(
+                f"{name} got n_samples={len(index)} with a positive sample_weight, expected at "
+                f"least {MIN_ROWS}."
+            )
+        index = index[index_of_weights(weight[index])]
+    values = X.to_numpy() if hasattr(X, "to_numpy") else np.asarray(X)
+    if values.ndim != 2 or values.dtype.kind not in "biuf" or len(index) > MAX_ROWS_TO_SORT:
+        return index
+    # In an order of their own, so that rows and their weights mean the same in any order.
+    order: Index = np.lexsort([index, *values[index].T[::-1]])
+    return index[order]
 
 
 def folds(

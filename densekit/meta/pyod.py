@@ -14,8 +14,7 @@ DEFAULT_CONTAMINATION = 0.1  # PyOD's own
 class PyODDetector(BaseDetector):
     """What PyOD's combination and evaluation functions take.
 
-    `decision_scores_`, `labels_` and `threshold_` are of the rows that calibrated the detector,
-    or, after this object's own `fit`, of the rows that were fitted.
+    `decision_scores_`, `labels_` and `threshold_` are of the rows that were fitted.
 
     Parameters
     ----------
@@ -23,13 +22,20 @@ class PyODDetector(BaseDetector):
         A fitted one.
     contamination : float, optional
         The detector's by default, and 0.1 where that is "auto".
+    training_scores : array, optional
+        The detector's scores of its training rows, those that it keeps by default.
     """
 
-    def __init__(self, detector: Any, contamination: float | None = None):
+    def __init__(
+        self,
+        detector: Any,
+        contamination: float | None = None,
+        training_scores: NDArray[np.float64] | None = None,
+    ):
         share = detector.contamination if contamination is None else contamination
         super().__init__(contamination=DEFAULT_CONTAMINATION if share == "auto" else share)
         self.detector = detector
-        self._take(-detector.fold_scores_)
+        self._take(-(detector.training_scores_ if training_scores is None else training_scores))
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Fit the detector anew; `y` is ignored."""

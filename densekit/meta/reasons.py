@@ -24,6 +24,7 @@ N_NEIGHBOURS = 10
 N_EXPECTED = 50  # rows whose quantiles say what was expected
 MAX_HYBRIDS = 2048  # rows that are scored to explain one
 SHARE_FORGIVEN = 0.2  # of the columns, the strangest, by which neighbours may differ
+TAIL = 0.05  # share of a column, on each side, that has little say in its scale
 FAR = 3.0  # spreads beyond which a difference is no larger
 
 
@@ -36,14 +37,14 @@ def reference(X: Any, rng: np.random.RandomState) -> NDArray[Any]:
     return rows[rng.permutation(len(rows))[:most]]
 
 
-def explain(detector: Any, X: Any, index: Any) -> Any:
+def explain(detector: Any, X: Any, y: Any, index: Any) -> Any:
     """Contributions that add up to ``score_samples(X) - typical_score_``; `index` names rows."""
-    total = detector._score_checked(X) - detector.typical_score_
+    total = detector._score_checked(X, y) - detector.typical_score_
     if np.ndim(X) > 2 or _is_model_of_images(detector):
         return _settled(_maps(detector, X), total).reshape(np.shape(X))
     terms = _exact_terms(detector, X)
     if terms is None:
-        terms = _by_replacement(detector, X)
+        terms = _by_replacement(detector, X, y)
     return pd.DataFrame(_settled(terms, total), columns=_names(detector), index=index)
 
 
@@ -83,7 +84,7 @@ def in_words(contributions: Any, bounds: pd.DataFrame, X: Any, n: int) -> list[l
     return sentences
 
 
-def _by_replacement(detector: Any, X: Any) -> Array:
+def _by_replacement(detector: Any, X: Any, y: Any) -> Array:
     """Shapley values between each row and its neighbours among training rows, by sampled orders."""
     values = _values(X)
     rows = _numbers(detector.reference_)
@@ -96,20 +97,29 @@ def _by_replacement(detector: Any, X: Any) -> Array:
     for i, row in enumerate(_numbers(values)):
         near = detector.reference_[_neighbours(rows, row, len(orders) // 2)]
         near = near[np.arange(len(orders)) % len(near)]
-        contributions[i] = _along(detector, X, values[i], near, orders)
+        contributions[i] = _along(detector, X, values[i], near, orders, scores.take(y, np.array([i])))
     return contributions
 
 
 def _along(
-    detector: Any, X: Any, row: NDArray[Any], near: NDArray[Any], orders: NDArray[np.intp]
+    detector: Any,
+    X: Any,
+    row: NDArray[Any],
+    near: NDArray[Any],
+    orders: NDArray[np.intp],
+    condition: Any,
 ) -> Array:
-    """Mean changes of the score as the row's columns replace those of neighbours, in orders."""
+    """Mean changes of the score as the row's columns replace those of neighbours, in orders.
+
+    All under the row's own condition, where there is one.
+    """
     n_paths, n_features = orders.shape
     rank = np.argsort(orders, axis=1)  # when each column is replaced
     steps = np.arange(n_features + 1)
     is_own = rank[:, None, :] < steps[None, :, None]
     hybrids = np.where(is_own, row, near[:, None, :]).reshape(-1, n_features)
-    found = detector._score_checked(_like(X, hybrids)).reshape(n_paths, n_features + 1)
+    given = scores.take(condition, np.zeros(len(hybrids), dtype=np.intp))
+    found = detector._score_checked(_like(X, hybrids), given).reshape(n_paths, n_features + 1)
     changes = np.diff(found, axis=1)
     mean: Array = np.take_along_axis(changes, rank, 1).mean(0)
     return mean
@@ -126,12 +136,26 @@ def _neighbours(rows: Array, row: Array, n: int) -> NDArray[np.intp]:
 
 def _gaps(rows: Array, row: Array) -> Array:
     """Squared differences in spreads of each column, bounded; a missing cell is far from others."""
-    spread = np.nanstd(rows, axis=0)
-    spread = np.where(spread > 0, spread, 1.0)
-    gaps = np.minimum(((rows - row) / spread) ** 2, FAR**2)
+    spread = _spread(rows)
+    with np.errstate(over="ignore"):
+        gaps = np.minimum(np.abs(rows - row) / spread, FAR) ** 2
     both_missing = np.isnan(rows) & np.isnan(row)
     settled: Array = np.where(np.isnan(gaps), np.where(both_missing, 0.0, FAR**2), gaps)
     return settled
+
+
+def _spread(rows: Array) -> Array:
+    """A scale of each column that no single number decides; one where there is none."""
+    low, high = np.nanquantile(rows, [TAIL, 1 - TAIL], axis=0)
+    spread = (high - low) / 2
+    kept = np.clip(rows, low - FAR * spread, high + FAR * spread)
+    found = np.nanstd(kept, axis=0)
+    for i in np.flatnonzero(spread == 0):
+        # Where nearly all are one value, the distances of the others from it say more.
+        distance = np.abs(rows[:, i] - low[i])
+        others = distance[distance > 0]
+        found[i] = np.median(others) if len(others) else 1.0
+    return np.where(found > 0, found, 1.0)
 
 
 def _exact_terms(detector: Any, X: Any) -> Array | None:

@@ -59,31 +59,42 @@ def default_estimator() -> MAFEstimator:
     return MAFEstimator(noise=0.1, max_epochs=100, n_iter_no_change=12)
 
 
-def fit_part(recipe: Recipe, X: Any, rng: np.random.RandomState) -> Part:
+def fit_part(recipe: Recipe, X: Any, rng: np.random.RandomState, y: Any = None) -> Part:
     """Fit what scores rows: estimators, and by the score a background, a kernel density.
 
-    With `trimmed` the fit is repeated without the lowest rows of the first.
+    With `trimmed` the fit is repeated without the lowest rows of the first. A conditional
+    estimator gets `y`.
     """
     if recipe.estimator is None:
         X = some(X, MAX_ROWS_OF_THE_DEFAULT, rng)
-    part = _fit_once(recipe, X, rng)
+    part = _fit_once(recipe, X, rng, y)
     n_trimmed = round(recipe.trimmed * _n_rows(X))
     if n_trimmed > 0:
-        kept = np.sort(np.argsort(score_part(recipe.score, part, X))[n_trimmed:])
-        part = _fit_once(recipe, _safe_indexing(X, kept), rng)
+        kept = np.sort(np.argsort(score_part(recipe.score, part, X, y))[n_trimmed:])
+        part = _fit_once(recipe, _safe_indexing(X, kept), rng, take(y, kept))
     return part
 
 
-def score_part(score: str, part: Part, X: Any) -> Array:
+def take(y: Any, index: NDArray[np.intp]) -> Any:
+    """Conditions of some rows, where there are any."""
+    return None if y is None else _safe_indexing(y, index)
+
+
+def is_conditional(estimator: Any) -> bool:
+    """Whether an estimator's density is one of rows given conditions."""
+    return bool(getattr(estimator, "conditional", False))
+
+
+def score_part(score: str, part: Part, X: Any, y: Any = None) -> Array:
     """Scores of rows by a fitted part, (n,) in nats, higher is more normal."""
     if score == "orientation":
         orientation.check_images(X, "AnomalyDetector")
-        return orientation.log_ratio(lambda images: log_density(part, images), np.asarray(X))
-    nats = log_density(part, X)
+        return orientation.log_ratio(lambda images: log_density(part, images, y), np.asarray(X))
+    nats = log_density(part, X, y)
     if score == "typicality":
         return -np.abs(nats - part["typical"])
     if score == "likelihood_ratio":
-        return nats - _finite(part["background"].score_samples(X))
+        return nats - _finite(_scored(part["background"], X, y))
     if score == "ensemble":
         # Both are normalised and in the units of X, so their nats compare.
         lower: Array = np.minimum(nats, part["kernel"].log_density(X))
@@ -91,12 +102,18 @@ def score_part(score: str, part: Part, X: Any) -> Array:
     return nats
 
 
-def log_density(part: Part, X: Any) -> Array:
+def log_density(part: Part, X: Any, y: Any = None) -> Array:
     """Mean log-density by the estimators of a part, one for each order of the columns."""
     total = np.zeros(_n_rows(X))
     for estimator, order in zip(part["estimators"], part["orders"], strict=True):
-        total += _finite(estimator.score_samples(reorder(X, order)))
+        total += _finite(_scored(estimator, reorder(X, order), y))
     return total / len(part["estimators"])
+
+
+def _scored(estimator: Any, X: Any, y: Any) -> Any:
+    if y is not None and is_conditional(estimator):
+        return estimator.score_samples(X, y)
+    return estimator.score_samples(X)
 
 
 def reorder(X: Any, order: NDArray[np.intp] | None) -> Any:
@@ -112,7 +129,7 @@ def are_images(estimator: Any, X: Any) -> bool:
     return getattr(estimator, "image_shape", None) is not None
 
 
-def _fit_once(recipe: Recipe, X: Any, rng: np.random.RandomState) -> Part:
+def _fit_once(recipe: Recipe, X: Any, rng: np.random.RandomState, y: Any) -> Part:
     estimator = recipe.estimator
     rows = X
     if estimator is None:
@@ -122,27 +139,31 @@ def _fit_once(recipe: Recipe, X: Any, rng: np.random.RandomState) -> Part:
     n_more = recipe.n_orders - 1
     orders = [None, *[rng.permutation(np.shape(X)[1]) for _ in range(n_more)]]
     part: Part = {
-        "estimators": [_fitted(estimator, reorder(rows, order), rng) for order in orders],
+        "estimators": [_fitted(estimator, reorder(rows, order), rng, y) for order in orders],
         "orders": orders,
     }
     if recipe.score == "likelihood_ratio":
-        part["background"] = _fitted_background(recipe, estimator, rows, rng)
+        part["background"] = _fitted_background(recipe, estimator, rows, rng, y)
     if recipe.score == "ensemble":
         part["kernel"] = KernelRows.fit(X, rng)
     if recipe.score == "typicality":  # the mean is the negative entropy (Nalisnick 2019, eq. 3)
-        part["typical"] = float(log_density(part, some(X, MAX_ROWS_OF_ENTROPY, rng)).mean())
+        index = rng.permutation(_n_rows(X))[:MAX_ROWS_OF_ENTROPY]
+        typical = log_density(part, _safe_indexing(X, index), take(y, index))
+        part["typical"] = float(typical.mean())
     return part
 
 
-def _fitted_background(recipe: Recipe, estimator: Any, X: Any, rng: np.random.RandomState) -> Any:
+def _fitted_background(
+    recipe: Recipe, estimator: Any, X: Any, rng: np.random.RandomState, y: Any
+) -> Any:
     if recipe.background is not None:
-        return _fitted(recipe.background, X, rng)
+        return _fitted(recipe.background, X, rng, y)
     if are_images(estimator, X):
         return AdaptiveImageDensity.of(X, estimator)
-    return _fitted(estimator, corrupted(X, rng), rng)
+    return _fitted(estimator, corrupted(X, rng), rng, y)
 
 
-def _fitted(estimator: Any, X: Any, rng: np.random.RandomState) -> Any:
+def _fitted(estimator: Any, X: Any, rng: np.random.RandomState, y: Any) -> Any:
     """A fitted clone, with a seed of its own where it takes one and has none; or a frozen one."""
     if isinstance(estimator, FrozenEstimator):
         return estimator  # which is fitted already, on other rows
@@ -150,7 +171,7 @@ def _fitted(estimator: Any, X: Any, rng: np.random.RandomState) -> Any:
     seed = int(rng.randint(np.iinfo(np.int32).max))
     if own.get_params(deep=False).get("random_state", seed) is None:
         own.set_params(random_state=seed)
-    return own.fit(X)
+    return own.fit(X, y) if is_conditional(own) else own.fit(X)
 
 
 def corrupted(X: Any, rng: np.random.RandomState) -> Any:
