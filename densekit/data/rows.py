@@ -16,6 +16,8 @@ from densekit.forks import prepare_for_forks
 MAX_ROWS_TO_SORT = 100_000
 MAX_ROWS_TO_REPEAT = 100_000  # or twice as many as there are
 MAX_DENOMINATOR = 64  # of ratios of weights that are taken for whole numbers
+SHARE_OF_REPEATED_VALUE, TIMES_REPEATED = 0.02, 20
+MAX_ROWS_TO_COUNT = 50_000  # of which values that repeat are told
 MIN_ROWS_TO_SPLIT = 10
 # Products of thin matrices, and sums over less than four vectors of 16 numbers, round differently:
 # batches are filled up to a multiple of this, so that a row's score is its own.
@@ -146,6 +148,23 @@ def repeat_by_weight(
     if len(index) == len(x) and bool((index == np.arange(len(x))).all()):
         return x, weight, context
     return x[index], weight, None if context is None else context[index]
+
+
+def find_repeated_values(x: NDArray[Any]) -> dict[int, tuple[float, float]]:
+    """Columns in which values repeat: their commonest value, and its share of the rows.
+
+    They are those with one value in more than 2 % of the rows, and in three or more, and those
+    whose values come 20 times on average. Constant columns are left out.
+    """
+    found = {}
+    rows = x[:: max(1, len(x) // MAX_ROWS_TO_COUNT)]
+    for i, column in enumerate(rows.T):
+        values, counts = np.unique(column, return_counts=True)
+        most, n_rows = int(counts.max()), len(column)
+        is_repeated = most > max(2, SHARE_OF_REPEATED_VALUE * n_rows)
+        if len(values) > 1 and (is_repeated or n_rows >= TIMES_REPEATED * len(values)):
+            found[i] = float(values[counts.argmax()]), most / n_rows
+    return found
 
 
 def index_of_weights(weight: NDArray[np.float64]) -> NDArray[np.intp]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 import numbers
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from densekit.errors import PluginTypeError
 from densekit.recorded import Recorded
 from densekit.transforms.base import Array, check_context, guard_shapes
 
@@ -47,6 +50,7 @@ class Density(Recorded, nn.Module, ABC):
 
     def __init__(self, event_shape: Sequence[int], *, context_shape: Sequence[int] | None = None):
         super().__init__()
+        _check_signature_of_sample(self)
         self.event_shape = tuple(event_shape)
         self.context_shape = None if context_shape is None else tuple(context_shape)
         # Samples take their dtype and device from here; it is no parameter of the density.
@@ -62,7 +66,9 @@ class Density(Recorded, nn.Module, ABC):
             cls.gradient_pass = Density.gradient_pass  # type: ignore[method-assign]
         if "log_prob" in cls.__dict__ and "backward_log_prob" not in cls.__dict__:
             cls.backward_log_prob = Density.backward_log_prob  # type: ignore[method-assign]
-        guard_shapes(cls, "log_prob", "event_shape", lambda self, x: x.new_empty(0))
+        guard_shapes(
+            cls, "log_prob", "event_shape", lambda self, x: x.new_empty(0), _check_log_prob
+        )
 
     @abstractmethod
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
@@ -167,6 +173,26 @@ class Density(Recorded, nn.Module, ABC):
             DensityCase(f"{cls.__name__} in 1-D", lambda: cls((1,))),
             DensityCase(f"{cls.__name__} in 2-D", lambda: cls((2,))),
         ]
+
+
+def _check_log_prob(self: Density, found: Any, n_rows: int) -> None:
+    """Refuse anything but one number a row."""
+    if not isinstance(found, Tensor) or found.shape != (n_rows,):
+        raise PluginTypeError(
+            f"{type(self).__name__}.log_prob returned {type(found).__name__} of shape "
+            f"{tuple(np.shape(found))}, expected one number for each row, of shape ({n_rows},)."
+        )
+
+
+def _check_signature_of_sample(self: Density) -> None:
+    """Refuse a density that cannot be asked for samples as others are."""
+    try:
+        inspect.signature(self.sample).bind(1, None, generator=None)
+    except TypeError as error:
+        raise PluginTypeError(
+            f"{type(self).__name__}.sample cannot be called as sample(n_samples, context, "
+            f"generator=...), which a density is: {error}."
+        ) from None
 
 
 def check_not_negative(who: str, **options: float) -> None:

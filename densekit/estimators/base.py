@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import (
     _check_sample_weight,
     check_is_fitted,
@@ -31,7 +32,7 @@ from densekit.data.context import (
     shortened,
 )
 from densekit.data.rows import in_chunks, to_tensor
-from densekit.errors import ConditionWarning, ContextError
+from densekit.errors import ConditionWarning, ContextError, RepeatedValuesWarning
 from densekit.estimators.documentation import fill_in_shared_parameters
 from densekit.estimators.parameters import (
     boolean,
@@ -43,10 +44,12 @@ from densekit.estimators.parameters import (
 )
 from densekit.estimators.trained import LEARNING_RATE, TrainedDensity
 from densekit.training import OPTIMIZERS
+from densekit.training.trials import still_gains
 
 if TYPE_CHECKING:
     from densekit.testing.cases import EstimatorCase
 
+MOST_COLUMNS_SHOWN = 5  # in a warning
 Draw = Callable[[int, Tensor | None, torch.Generator], Tensor]
 
 
@@ -130,7 +133,26 @@ class DensityEstimator(TrainedDensity, DensityMixin, BaseEstimator, ABC):
             Training met non-finite losses again after every remedy; the message names the epoch.
         CheckpointError
             A ValueError: the checkpoint belongs to another fit, with other data or parameters.
+
+        Warns
+        -----
+        RepeatedValuesWarning
+            Values repeat, so that log-densities are no measure; `repeated_values_` has them.
+        ConvergenceWarning
+            scikit-learn's: `max_epochs` ended training that still gained.
         """
+        self._fit_in_place(X, y, sample_weight, checkpoint)
+        self._warn_of_fit()
+        return self
+
+    def _fit_in_place(
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        checkpoint: str | PathLike[str] | None = None,
+    ) -> None:
+        """`fit` without its warnings of how far the result is to be trusted."""
         # All work is done on a draft, so that whatever goes wrong leaves this object untouched.
         draft = copy.copy(self)
         if not self._is_warm():
@@ -140,7 +162,32 @@ class DensityEstimator(TrainedDensity, DensityMixin, BaseEstimator, ABC):
         self.__dict__ = draft.__dict__
         if kept is not None and not self.history_.interrupted:
             kept.remove()
-        return self
+
+    def _warn_of_fit(self) -> None:
+        who, history = type(self).__name__, self.history_
+        if self.repeated_values_:
+            shown = [
+                f"{name!r} ({value:g} in {100 * share:.2g} % of the rows)"
+                for name, (value, share) in list(self.repeated_values_.items())[:MOST_COLUMNS_SHOWN]
+            ]
+            more = len(self.repeated_values_) - len(shown)
+            names = ", ".join(shown) + (f" and {more} more" if more else "")
+            warnings.warn(
+                f"{who}: values repeat in {names}. A density of values that repeat can be as large "
+                "as one likes, so these nats are no measure: compare none of them, with nothing. "
+                "Samples and ranks of rows keep their meaning.",
+                RepeatedValuesWarning,
+                stacklevel=3,
+            )
+        max_epochs = self._max_epochs()
+        is_cut_short = self._schedule() == "plateau" and not history.interrupted
+        if is_cut_short and still_gains(history, max_epochs, self.n_iter_no_change):
+            warnings.warn(
+                f"{who}: max_epochs={max_epochs} ended training that still gained; more may fit "
+                "better.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
 
     def score_samples(self, X: Any, y: Any = None) -> NDArray[np.float64]:
         """Log-density (log-mass for discrete data) of each row, in nats and in the units of X.

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from densekit.elementwise import Shift
 from densekit.estimators.base_flow import StackedFlowEstimator
 from densekit.estimators.parameters import integer, parameter
 from densekit.transforms import Coupling, Scale, Transform
+
+if TYPE_CHECKING:
+    from densekit.testing.cases import EstimatorCase
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -55,3 +58,9 @@ class NICEEstimator(StackedFlowEstimator):
         if options["elementwise"] is None and event_shape != (1,):
             options = options | {"elementwise": Shift}
         return [Coupling(event_shape, mask=("even", "odd")[index % 2], **options)]
+
+    @classmethod
+    def example_cases(cls) -> list[EstimatorCase]:
+        from densekit.testing.cases import EstimatorCase
+
+        return [EstimatorCase(cls.__name__, cls, makes_room=False)]

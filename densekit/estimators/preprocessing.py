@@ -52,8 +52,8 @@ def fit_preprocessing(
             i if names is None else str(names[i]) for i in is_constant.nonzero()[:, 0].tolist()
         ]
         warnings.warn(
-            f"{who}: the columns {columns} are constant; each is modelled as its value with a "
-            "standard deviation of 1e-3 * max(1, |value|).",
+            f"{who}: the columns {columns} are constant, or but for one row; each is modelled as "
+            "its value with a standard deviation of 1e-3 * max(1, |value|).",
             ConstantColumnWarning,
             stacklevel=4,
         )

@@ -30,6 +30,7 @@ from densekit.data.images import Images
 from densekit.data.initialisation import seeded_initialisation
 from densekit.data.rows import (
     Rows,
+    find_repeated_values,
     index_by_weight,
     relative_weights,
     repeat_by_weight,
@@ -136,6 +137,7 @@ class TrainedDensity(StoredDensity, BaseEstimator):
         kept = open_checkpoint(self, path, (x, weight, context), generator)
         x, weight, context = repeat_by_weight(x, weight, context)
         self.n_samples_fit_ = len(x)
+        self.repeated_values_ = {} if self._is_discrete() else self._find_repeated_values(x)
         if is_warm:
             preprocessing, core = take_apart(copy.deepcopy(self.density_).to(device))
         else:
@@ -243,6 +245,14 @@ class TrainedDensity(StoredDensity, BaseEstimator):
         has_scale = self._standardizes()  # or noise could be any size, and leave the support
         is_worth_it = has_scale and has_validation and self.n_samples_fit_ < MANY_ROWS
         return (0.0, NOISE_FOR_FEW_ROWS) if is_worth_it else (0.0,)
+
+    def _find_repeated_values(self, x: NDArray[Any]) -> dict[str, tuple[float, float]]:
+        """The commonest value and its share, for columns in which values repeat, by name."""
+        names = getattr(self, "feature_names_in_", None)
+        return {
+            f"x{i}" if names is None else str(names[i]): found
+            for i, found in find_repeated_values(x).items()
+        }
 
     def _may_add_noise(self) -> bool:
         """Whether there is a scale that noise can be a share of, and no wish to have none."""

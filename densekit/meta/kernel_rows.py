@@ -61,7 +61,7 @@ class KernelRows:
         shifted = (kept - middle) / unit
         location, scale = middle + unit * shifted.mean(0), unit * shifted.std(0)
         one_more = np.where(location == 0, 1.0, np.abs(location)) / np.sqrt(len(x))
-        location = np.where(is_constant, x[0], location)
+        location = np.where(is_constant, middle, location)
         scale = np.where(is_constant, one_more, scale)
         n_rows = min(len(x), MAX_ROWS, max(1000, MAX_VALUES // x.shape[1]))
         if n_rows < len(x):

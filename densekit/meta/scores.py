@@ -136,10 +136,13 @@ def _fit_once(recipe: Recipe, X: Any, rng: np.random.RandomState, y: Any) -> Par
         estimator = default_estimator()
         n_rows = max(1000, MAX_VALUES_OF_ITS_FLOW // int(np.shape(X)[1]))
         rows = some(X, min(MAX_ROWS_OF_ITS_FLOW, n_rows), rng)
+    is_quiet = recipe.estimator is None
     n_more = recipe.n_orders - 1
     orders = [None, *[rng.permutation(np.shape(X)[1]) for _ in range(n_more)]]
     part: Part = {
-        "estimators": [_fitted(estimator, reorder(rows, order), rng, y) for order in orders],
+        "estimators": [
+            _fitted(estimator, reorder(rows, order), rng, y, is_quiet=is_quiet) for order in orders
+        ],
         "orders": orders,
     }
     if recipe.score == "likelihood_ratio":
@@ -163,14 +166,22 @@ def _fitted_background(
     return _fitted(estimator, corrupted(X, rng), rng, y)
 
 
-def _fitted(estimator: Any, X: Any, rng: np.random.RandomState, y: Any) -> Any:
-    """A fitted clone, with a seed of its own where it takes one and has none; or a frozen one."""
+def _fitted(
+    estimator: Any, X: Any, rng: np.random.RandomState, y: Any, *, is_quiet: bool = False
+) -> Any:
+    """A fitted clone, with a seed of its own where it takes one and has none; or a frozen one.
+
+    A quiet fit is one of the default, which nobody could change on a warning.
+    """
     if isinstance(estimator, FrozenEstimator):
         return estimator  # which is fitted already, on other rows
     own = clone(estimator)
     seed = int(rng.randint(np.iinfo(np.int32).max))
     if own.get_params(deep=False).get("random_state", seed) is None:
         own.set_params(random_state=seed)
+    if is_quiet:
+        own._fit_in_place(X)
+        return own
     return own.fit(X, y) if is_conditional(own) else own.fit(X)
 
 

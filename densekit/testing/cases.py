@@ -85,10 +85,14 @@ class EstimatorCase(Case):
         For an estimator of discrete data the values that a number can take.
     beats_gaussian : bool
         Whether the model is meant to do better than one Gaussian on two moons.
+    makes_room : bool
+        Whether the model can hold a large share of all rows in a narrow place: not so where it
+        keeps volumes, as NICE does.
     """
 
     levels: tuple[int, ...] | None = None
     beats_gaussian: bool = True
+    makes_room: bool = True
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
 from densekit import persistence, registry
@@ -20,6 +22,9 @@ from densekit.testing import tools
 from densekit.testing.cases import EstimatorCase
 from densekit.testing.scikit_learn_checks import check_more_of_scikit_learn, check_scikit_learn
 
+FEW_EPOCHS = 40  # of fits that laws depend on little
+N_POINTS = 8001  # of a quadrature over powers of ten
+MOST_MOVED = 0.5  # nats, by which one cell may move the mean score of the other rows
 MAX_EPOCHS = 100  # of fits that laws depend on, enough for two moons
 
 
@@ -217,6 +222,121 @@ def check_scores_integrate_to_one(case: EstimatorCase) -> None:
         tools.require(gap < 0.1, case, law)
 
 
+def check_one_column_has_a_mass_of_one(case: EstimatorCase) -> None:
+    """The density of one column integrates to one over distances of many powers of ten.
+
+    On the real line up to 1e14 scales from the data, and in an interval and on a half-line as near
+    to the bounds as numbers come, for data that come near them.
+    """
+    if case.levels is not None:
+        return
+    rng = np.random.default_rng(0)
+    u = rng.uniform(size=(tools.N_MOONS, 1))
+    near, far = np.geomspace(1e-300, 0.5, N_POINTS), np.geomspace(1e-9, 1e14, N_POINTS)
+    below, above = -far[::-1], far
+    x_of = {
+        "real": (rng.standard_t(3, size=u.shape), [below, above]),
+        "unit": (u**12, [near, 1 - np.geomspace(0.5, 1e-15, N_POINTS)]),
+        "positive": (10 ** (20 * u - 10), [np.geomspace(1e-300, 1e100, 3 * N_POINTS)]),
+    }
+    for support, (X, points) in x_of.items():
+        estimator = tools.build_shortened(case, FEW_EPOCHS)
+        if "support" not in estimator.get_params():
+            continue
+        estimator.set_params(random_state=0, support=support)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            estimator.fit(X)
+        mass = 0.0
+        for x in points:
+            density = np.exp(np.minimum(estimator.score_samples(x[:, None]), 700.0))
+            mass += np.trapezoid(density, x)
+        law = f"with support={support!r} the density of one column integrates to {mass:.4g}"
+        tools.require(abs(mass - 1) < 0.01, case, law)
+
+
+def check_one_wild_cell_leaves_scores_finite(case: EstimatorCase) -> None:
+    """Whatever finite number one cell holds, scores are finite, and those of other rows change
+    little."""
+    if case.levels is not None:
+        return
+    X = _data(case)
+    estimator = tools.build_shortened(case, FEW_EPOCHS).set_params(random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        expected = clone(estimator).fit(X).score(X[1:])
+        for value in (1e6, -1e300):
+            wild = X.copy()
+            wild[0, 0] = value
+            fitted = clone(estimator).fit(wild)
+            scores = fitted.score_samples(wild)
+            law = f"one cell of {value:g} makes a score infinite or NaN"
+            tools.require(bool(np.isfinite(scores).all()), case, law)
+            gap = abs(scores[1:].mean() - expected)
+            law = f"one cell of {value:g} moves the mean score of the other rows by {gap:.3g}"
+            tools.require(gap < MOST_MOVED, case, law)
+
+
+def check_weights(case: EstimatorCase) -> None:
+    """A common factor of all weights changes no score, bit for bit; a weight of two is two rows."""
+    X = _data(case)
+    estimator = tools.build_shortened(case, 2).set_params(random_state=0)
+    counts = np.random.default_rng(0).integers(1, 4, len(X))
+    counts[0] = 1
+    for weight in (counts, np.random.default_rng(0).uniform(0.5, 2.0, len(X))):
+        fits = [clone(estimator).fit(X, sample_weight=c * weight) for c in (1.0, 1e-60, 7e60)]
+        scores = [each.score_samples(X) for each in fits]
+        is_same = all(np.array_equal(scores[0], other) for other in scores[1:])
+        tools.require(is_same, case, "a common factor of all weights changes the scores")
+    by_weight = clone(estimator).fit(X, sample_weight=counts).score_samples(X)
+    repeated = clone(estimator).fit(X.repeat(counts, axis=0)).score_samples(X)
+    is_same = bool(np.allclose(by_weight, repeated, rtol=1e-6, atol=1e-6))
+    tools.require(is_same, case, "whole weights and rows that are repeated give other scores")
+
+
+def check_repeated_rows_keep_their_share(case: EstimatorCase) -> None:
+    """Where 30 % of the rows are one row, as many samples are near it as if they were a narrow heap
+    of different rows."""
+    if case.levels is not None or not (case.beats_gaussian and case.makes_room):
+        return
+    X = 8.0 + _data(case)
+    rng = np.random.default_rng(0)
+    n_repeated = round(0.3 / 0.7 * len(X))
+    order = rng.permutation(n_repeated + len(X))
+    shares = []
+    for width in (0.1, 0.0):
+        heap = rng.normal(0, width, (n_repeated, 2))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # values repeat, and epochs are few
+            fitted = _build(case).fit(np.concatenate([heap, X])[order])
+        samples = fitted.sample(4000, random_state=0)
+        shares.append((np.abs(samples) < 3).all(1).mean())
+    law = (
+        f"30 % of the rows are one row, near which {100 * shares[1]:.1f} % of the samples are, and "
+        f"{100 * shares[0]:.1f} % near a narrow heap"
+    )
+    tools.require(shares[1] > min(shares[0], 0.3) - 0.1, case, law)
+    tools.require(shares[1] < max(shares[0], 0.3) + 0.1, case, law)
+
+
+def check_few_rows_give_a_density(case: EstimatorCase) -> None:
+    """Held-out nats of 2 to 30 rows are few nats below the truth's: medians over seeds."""
+    if case.levels is not None:
+        return
+    for n_rows, most in ((2, 5.0), (5, 3.0), (9, 2.0), (15, 2.0)):
+        gaps = []
+        for seed in range(3):
+            rng = np.random.default_rng(seed)
+            X, X_test = rng.normal(size=(n_rows, 2)), rng.normal(size=(500, 2))
+            truth = norm.logpdf(X_test).sum(1).mean()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                fitted = _build(case).set_params(random_state=seed).fit(X)
+            gaps.append(truth - fitted.score(X_test))
+        law = f"held-out nats of {n_rows} normal rows are {np.mean(gaps):.3g} below the truth's"
+        tools.require(bool(np.median(gaps) < most), case, law)
+
+
 def check_masses_sum_to_one(case: EstimatorCase) -> None:
     """The masses of all rows of discrete levels sum to one."""
     if case.levels is None:
@@ -248,4 +368,9 @@ ESTIMATOR_CHECKS = [
     check_beats_one_gaussian,
     check_scores_integrate_to_one,
     check_masses_sum_to_one,
+    check_one_column_has_a_mass_of_one,
+    check_one_wild_cell_leaves_scores_finite,
+    check_weights,
+    check_repeated_rows_keep_their_share,
+    check_few_rows_give_a_density,
 ]

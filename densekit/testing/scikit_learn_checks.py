@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import warnings
 
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import estimator_checks
 
-from densekit.errors import ConstantColumnWarning
+from densekit.errors import ConstantColumnWarning, LabelWarning, RepeatedValuesWarning
 from densekit.testing import tools
 from densekit.testing.cases import Case
 
@@ -26,7 +27,10 @@ def check_scikit_learn(case: Case) -> None:
     if tools.is_discrete(case):
         return  # scikit-learn's data is not discrete
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConstantColumnWarning)
+        # Its data are few rows, some of them constant or of few values, and its labels are any.
+        for category in (ConstantColumnWarning, RepeatedValuesWarning, LabelWarning):
+            warnings.simplefilter("ignore", category)
+        warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.simplefilter("ignore", estimator_checks.SkipTestWarning)
         estimator_checks.check_estimator(tools.build_shortened(case))
 

@@ -79,7 +79,9 @@ def fit_best(
             done.failures.append(str(error))
             continue
         done.add(number, history, _copy_of_state(density))
-        if history.interrupted or _still_gains(history, trainer):
+        if history.interrupted or still_gains(
+            history, trainer.max_epochs, trainer.n_iter_no_change
+        ):
             break
     if not done.runs:
         raise DivergenceError(done.failures[0])
@@ -89,10 +91,10 @@ def fit_best(
     return trainers[best.number], best.history
 
 
-def _still_gains(history: History, trainer: Trainer) -> bool:
+def still_gains(history: History, max_epochs: int, n_iter_no_change: int) -> bool:
     """Whether epochs ran out, and not a third of the patience."""
     since_best = history.n_epochs - history.best_epoch
-    return history.n_epochs >= trainer.max_epochs and 3 * since_best <= trainer.n_iter_no_change
+    return history.n_epochs >= max_epochs and 3 * since_best <= n_iter_no_change
 
 
 @dataclass

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from densekit import registry
 from densekit.elementwise import Affine, Elementwise, Spline
-from densekit.errors import ContextError, ShapeError
+from densekit.errors import ContextError, PluginTypeError, ShapeError
 from densekit.kernels import MapKernel, Pass, Scratch, map_rows
 from densekit.recorded import Recorded
 from densekit.transforms.passes import AutogradPass
@@ -67,8 +67,8 @@ class Transform(Recorded, nn.Module, ABC):
             cls.fold = Transform.fold  # type: ignore[method-assign]  # that of a parent maps otherwise
         if "forward" in cls.__dict__ and "passes" not in cls.__dict__:
             cls.passes = Transform.passes  # type: ignore[method-assign]
-        guard_shapes(cls, "forward", "event_shape", _no_latents)
-        guard_shapes(cls, "inverse", "output_shape", _no_rows)
+        guard_shapes(cls, "forward", "event_shape", _no_latents, _check_pair("forward"))
+        guard_shapes(cls, "inverse", "output_shape", _no_rows, _check_pair("inverse"))
 
     @property
     def output_shape(self) -> tuple[int, ...]:
@@ -127,8 +127,14 @@ class Transform(Recorded, nn.Module, ABC):
         return [TransformCase(cls.__name__, lambda: cls((3,)))]
 
 
-def guard_shapes(cls: type, method: str, side: str, empty: Callable[[Any, Tensor], Any]) -> None:
-    """Make a method of `cls` check the shapes of its tensor and its context before it runs.
+def guard_shapes(
+    cls: type,
+    method: str,
+    side: str,
+    empty: Callable[[Any, Tensor], Any],
+    check_result: Callable[[Any, Any, int], None],
+) -> None:
+    """Make a method of `cls` check what it is given, and what it returns.
 
     Parameters
     ----------
@@ -138,6 +144,8 @@ def guard_shapes(cls: type, method: str, side: str, empty: Callable[[Any, Tensor
         Name of the attribute that holds the shape of a row.
     empty : callable (self, rows) -> result
         Answers a batch of no rows, which many a network cannot.
+    check_result : callable (self, result, n_rows)
+        Raises an error where the result is not what the contract says.
     """
     original = cls.__dict__.get(method)
     if original is None or getattr(original, "__isabstractmethod__", False):
@@ -153,7 +161,11 @@ def guard_shapes(cls: type, method: str, side: str, empty: Callable[[Any, Tensor
             )
         if self.context_shape is not None:
             check_context(f"{type(self).__name__}.{method}", context, self.context_shape)
-        return original(self, rows, context) if len(rows) else empty(self, rows)
+        if not len(rows):
+            return empty(self, rows)
+        found = original(self, rows, context)
+        check_result(self, found, len(rows))
+        return found
 
     setattr(cls, method, guarded)
 
@@ -164,6 +176,25 @@ def _no_latents(self: Transform, x: Tensor) -> tuple[Tensor, Tensor]:
 
 def _no_rows(self: Transform, z: Tensor) -> tuple[Tensor, Tensor]:
     return z.new_empty(0, *self.event_shape), z.new_empty(0)
+
+
+def _check_pair(method: str) -> Callable[[Any, Any, int], None]:
+    """Check of rows and log-determinants."""
+
+    def check(self: Transform, found: Any, n_rows: int) -> None:
+        is_pair = isinstance(found, tuple) and len(found) == 2
+        if is_pair and isinstance(found[1], Tensor) and found[1].shape == (n_rows,):
+            return
+        what = f"{type(found).__name__}"
+        if is_pair:
+            what = f"log-determinants of shape {tuple(np.shape(found[1]))}"
+        raise PluginTypeError(
+            f"{type(self).__name__}.{method} returned {what}, expected rows and one "
+            f"log-determinant for each, of shape ({n_rows},): "
+            "see the contract of a Transform."
+        )
+
+    return check
 
 
 def check_context(who: str, context: Tensor | None, expected: tuple[int, ...]) -> None:

@@ -21,6 +21,7 @@ TAIL = 0.05  # share of a column, on each side, that does not count towards its 
 _SPREAD_OF_NORMAL = 3.2897072539029444  # distance of a standard normal's 5 % and 95 % quantiles
 CONSTANT_FLOOR = 1e-3  # scale of a constant column, times max(1, |its value|)
 MAX_ROWS_FOR_QUANTILES = 100_000
+MIN_ROWS_TO_IGNORE_ONE = 100
 
 
 class Standardize(Transform):
@@ -63,9 +64,9 @@ class Standardize(Transform):
 
     def fit_statistics(self, x: Tensor) -> None:
         loc, scale, is_constant = location_and_scale(x)
-        floor = CONSTANT_FLOOR * _greatest(x).clamp_min(1)
+        floor = CONSTANT_FLOOR * x.median(0).values.abs().clamp_min(1)
         self.is_constant.copy_(is_constant)
-        self.loc.copy_(torch.where(is_constant, x[0], loc))
+        self.loc.copy_(torch.where(is_constant, x.median(0).values, loc))
         self.scale.copy_(torch.where(is_constant, floor, scale))
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -189,8 +190,8 @@ def location_and_scale(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
     No single value of many moves them by much: not those between two quantiles, nor, where more
     than nine of ten values are one, the median distance of the others from it, times the root of
-    their share, which is the standard deviation of two values. One value alone that differs is
-    left out: the scale is then that of a constant column.
+    their share, which is the standard deviation of two values. A column of 100 values and more of
+    which one alone differs is as good as constant.
     """
     rows = x[:: max(1, len(x) // MAX_ROWS_FOR_QUANTILES)]
     ordered = rows.sort(0).values
@@ -204,23 +205,23 @@ def location_and_scale(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     is_constant = x.amax(0) - x.amin(0) <= rounding * greatest
     is_flat = upper - lower <= rounding * torch.maximum(lower.abs(), upper.abs())
     for i in (is_flat & ~is_constant).nonzero()[:, 0].tolist():
-        loc[i], scale[i] = _location_and_scale_of_rare_values(x[:, i], rounding)
-    loc = torch.where(is_flat & is_constant, x.mean(0), loc)
-    scale = torch.where(is_constant, x.std(0, correction=0), scale)
+        loc[i], scale[i], is_constant[i] = _statistics_of_rare_values(x[:, i], rounding)
+    scale = torch.where(is_constant, 0.0, scale)
     return loc, scale, is_constant
 
 
-def _location_and_scale_of_rare_values(x: Tensor, rounding: float) -> tuple[Tensor, Tensor]:
-    """Of a column in which one value is nearly all there is."""
+def _statistics_of_rare_values(x: Tensor, rounding: float) -> tuple[Tensor, Tensor, bool]:
+    """Location and scale of a column in which one value is nearly all there is, and whether it is
+    as good as constant."""
     value = x.median()
     distance = (x - value).abs()
     others = distance[distance > rounding * value.abs()].sort().values
-    if len(others) < 2:
-        return value, CONSTANT_FLOOR * value.abs().clamp_min(1)
+    if len(others) < 2 and len(x) >= MIN_ROWS_TO_IGNORE_ONE:
+        return value, torch.zeros_like(value), True
     share = len(others) / len(x)
-    middle = others[: len(others) - 1].median()  # without the farthest
+    middle = others[: max(1, len(others) - 1)].median()  # without the farthest
     loc = value + share * (x[distance >= others[0]].median() - value)
-    return loc, math.sqrt(share * (1 - share)) * middle
+    return loc, math.sqrt(share * (1 - share)) * middle, False
 
 
 def _greatest(x: Tensor) -> Tensor:

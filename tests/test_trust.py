@@ -1,0 +1,198 @@
+"""What is said of a fit that is not to be trusted, and densities that are densities everywhere."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy.stats import norm
+from sklearn.exceptions import ConvergenceWarning
+
+import densekit
+from densekit import AnomalyDetector, FlowEstimator, MADEEstimator, MAFEstimator, NSFEstimator
+from densekit.densities import Normal
+from densekit.errors import ConstantColumnWarning, PluginTypeError, RepeatedValuesWarning
+from densekit.transforms import Bounded, Transform
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(400, 2))
+
+
+def zeros(share, n_rows=400):
+    """A column with zeros, and one of plain numbers."""
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(n_rows, 2))
+    rows[: round(share * n_rows), 0] = 0.0
+    return rows
+
+
+def caught(category, fit):
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        fit()
+    return [str(each.message) for each in found if issubclass(each.category, category)]
+
+
+@pytest.mark.parametrize("share", [0.03, 0.92])
+def test_values_that_repeat_are_named(share):
+    est = MAFEstimator(max_epochs=2, random_state=0)
+    frame = pd.DataFrame(zeros(share), columns=["rain", "wind"])
+    (message,) = caught(RepeatedValuesWarning, lambda: est.fit(frame))
+    assert "'rain' (0 in" in message
+    assert "wind" not in message
+    assert est.repeated_values_ == {"rain": (0.0, pytest.approx(share))}
+    assert est.fit(zeros(share)).repeated_values_.keys() == {"x0"}
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        X,
+        zeros(0.015),
+        np.column_stack([X, np.ones(400)]),  # which another warning names
+        RNG.integers(0, 1000, (400, 2)).astype(float),
+    ],
+)
+def test_values_that_hardly_repeat_are_not(rows):
+    est = MAFEstimator(max_epochs=2, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConstantColumnWarning)
+        est.fit(rows)
+    assert est.repeated_values_ == {}
+
+
+def test_few_different_values_repeat_even_where_none_is_common():
+    rows = np.arange(4000)[:, None] % 100 + 0.0
+    assert MAFEstimator(max_epochs=1, random_state=0).fit(rows).repeated_values_.keys() == {"x0"}
+
+
+def test_masses_may_repeat():
+    est = MADEEstimator(likelihood="bernoulli", max_epochs=2, random_state=0)
+    assert caught(RepeatedValuesWarning, lambda: est.fit(X > 0)) == []
+    assert est.repeated_values_ == {}
+
+
+def test_epochs_that_end_too_early_are_said():
+    est = MAFEstimator(max_epochs=3, random_state=0)
+    (message,) = caught(ConvergenceWarning, lambda: est.fit(X @ [[1, 1], [0, 0.1]]))
+    assert "max_epochs=3" in message
+    est.set_params(max_epochs=500)
+    assert caught(ConvergenceWarning, lambda: est.fit(X)) == []
+
+
+def test_the_default_of_a_detector_does_not_warn_of_what_nobody_set():
+    for category in (ConvergenceWarning, RepeatedValuesWarning):
+        assert caught(category, lambda: AnomalyDetector(random_state=0).fit(zeros(0.3))) == []
+
+
+NAMES = ["nice", "realnvp", "glow", "maf", "nsf"]
+
+
+def mass(est, low=1e-9, high=1e14):
+    """Integral of the density of one column over distances from zero."""
+    x = np.geomspace(low, high, 20_001)
+    return sum(
+        np.trapezoid(np.exp(est.score_samples(sign * x[:, None])), x) for sign in (1.0, -1.0)
+    )
+
+
+@pytest.mark.parametrize("base", ["normal", "logistic", "uniform", "student_t", "mixture"])
+@pytest.mark.parametrize("elementwise", ["affine", "spline", "shift"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_base_and_map_has_a_mass_of_one(base, elementwise, dtype):
+    rows = np.random.default_rng(0).standard_t(2, (300, 1))
+    est = MAFEstimator(
+        base=base, elementwise=elementwise, dtype=dtype, max_epochs=20, random_state=0
+    )
+    assert mass(est.fit(rows)) == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize("support", [(-1e16, 1e16), (-1e300, 1e300), (-1e9, np.inf), (-1e16, 9.0)])
+def test_a_support_far_wider_than_the_data_changes_little(support):
+    rows, test = X[:200, :1], X[200:, :1]
+    est = NSFEstimator(max_epochs=60, random_state=0, support=support).fit(rows)
+    truth = norm.logpdf(test).mean()
+    assert truth - 0.3 < est.score(test) < truth + 0.1
+    if np.isfinite(support[1]):
+        x = np.linspace(-8.9, 8.9, 20_001)
+        total = np.trapezoid(np.exp(est.score_samples(x[:, None])), x)
+        assert total == pytest.approx(1, abs=0.01)
+
+
+def test_values_on_a_bound_are_taken_to_lie_near_it():
+    rows = np.r_[np.zeros(20), np.random.default_rng(0).uniform(size=280)][:, None]
+    est = NSFEstimator(support="unit", max_epochs=20, random_state=0).fit(rows)
+    assert np.isfinite(est.score_samples([[0.0], [1.0], [1e-300], [1 - 1e-16]])).all()
+    assert est.score_samples([[-1e-300], [1 + 1e-15]]).tolist() == [-np.inf, -np.inf]
+    layer = Bounded((1,), low=0.0, high=1.0).double()
+    far = torch.tensor([[-800.0], [-700.0], [-30.0], [30.0], [800.0]], dtype=torch.float64)
+    x, log_det = layer.inverse(far)
+    assert ((x > 0) & (x < 1)).all()
+    torch.testing.assert_close(log_det, -far[:, 0].abs(), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("factor", [1e-300, 1e300])
+@pytest.mark.parametrize("name", NAMES)
+def test_finite_rows_have_finite_scores(name, factor):
+    est = densekit.make_estimator(name, max_epochs=5, random_state=0)
+    assert np.isfinite(est.fit(factor * X).score_samples(factor * X)).all()
+
+
+@pytest.mark.parametrize("wild", [1e155, 1e308])
+def test_a_column_of_zeros_with_one_wild_cell(wild):
+    rows = np.column_stack([X, np.zeros(400)])
+    rows[5, 2] = wild
+    est = MAFEstimator(max_epochs=20, random_state=0)
+    with pytest.warns(ConstantColumnWarning, match="but for one row"):
+        est.fit(rows)
+    scores = est.score_samples(rows)
+    assert np.isfinite(scores).all()
+    assert np.median(scores) > 0
+    assert scores[5] < scores.min() + 1
+    assert np.abs(est.sample(100, random_state=0)[:, 2]).max() < 0.01
+    assert est.score_samples([[0.0, 0.0, 1.0]]) < np.delete(scores, 5).min() - 100
+
+
+class OnlyRows(Transform):
+    def forward(self, x, context=None):
+        return 2 * x
+
+    def inverse(self, z, context=None):
+        return z / 2
+
+
+class OneLogDetEach(OnlyRows):
+    def forward(self, x, context=None):
+        return 2 * x, torch.zeros_like(x)
+
+
+class OtherSample(Normal):
+    def sample(self, n_samples):
+        return torch.zeros(n_samples, *self.event_shape)
+
+
+class OneNumberEach(Normal):
+    def log_prob(self, x, context=None):
+        return -(x**2)
+
+
+@pytest.mark.parametrize(
+    ("est", "match"),
+    [
+        (FlowEstimator(layers=[OnlyRows, "coupling"]), "OnlyRows.forward returned Tensor"),
+        (FlowEstimator(layers=[OneLogDetEach, "coupling"]), "log-determinants of shape"),
+        (NSFEstimator(base=OtherSample), "OtherSample.sample cannot be called"),
+        (NSFEstimator(base=OneNumberEach), "expected one number for each row"),
+    ],
+)
+def test_parts_that_break_the_contract_are_named(est, match):
+    with pytest.raises(TypeError, match=match) as error:
+        est.set_params(max_epochs=1).fit(X)
+    assert isinstance(error.value, densekit.errors.DensekitError)
+    assert isinstance(error.value, (PluginTypeError, densekit.errors.ParameterError))
+
+
+def test_examples_for_the_kit_are_no_completion():
+    assert "example_cases" not in dir(MAFEstimator())
+    assert "fit" in dir(MAFEstimator())
