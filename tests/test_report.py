@@ -368,3 +368,13 @@ def test_a_report_keeps_the_mode_of_the_page(maf, tmp_path, quickly):
     page.chmod(0o600)
     write_report(maf, IRIS[1::2], page)
     assert page.stat().st_mode & 0o777 == 0o600
+
+
+def test_compare_says_where_nats_are_no_measure():
+    from densekit.cli.comparison import Result, why_no_measure
+
+    rows = np.zeros((2, 1))
+    plain = Result("a", rows[:, 0], 1.0, 1.0, rows)
+    assert why_no_measure([plain]) == ""
+    repeated = Result("b", rows[:, 0], 1.0, 1.0, rows, {"price": (0.0, 0.5)})
+    assert "Values repeat in price, where" in why_no_measure([plain, repeated])

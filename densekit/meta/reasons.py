@@ -98,7 +98,9 @@ def _by_replacement(detector: Any, X: Any, y: Any) -> Array:
     for i, row in enumerate(_numbers(values)):
         near = detector.reference_[_neighbours(rows, row, len(orders) // 2)]
         near = near[np.arange(len(orders)) % len(near)]
-        contributions[i] = _along(detector, X, values[i], near, orders, scores.take(y, np.array([i])))
+        contributions[i] = _along(
+            detector, X, values[i], near, orders, scores.take(y, np.array([i]))
+        )
     return contributions
 
 
