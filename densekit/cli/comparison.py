@@ -18,6 +18,8 @@ from sklearn.neighbors import KernelDensity
 from sklearn.preprocessing import StandardScaler
 from tqdm.auto import tqdm
 
+from densekit.errors import shorten
+
 BANDWIDTHS = np.geomspace(0.05, 2.0, 20)
 MAX_COMPONENTS = 10
 MAX_ROWS_FOR_BANDWIDTH = 2_000  # cross-validation takes quadratic time
@@ -134,14 +136,14 @@ def measure(fits: dict[str, Fit], test: Any, seed: int, *, what: str, is_quiet: 
 
 def why_no_measure(results: list[Result]) -> str:
     """What to know where values of a column repeat: its nats say nothing; empty otherwise."""
-    columns = {str(column): None for result in results for column in result.repeated}
+    columns = {shorten(column, 60): None for result in results for column in result.repeated}
     if not columns:
         return ""
     names = ", ".join(list(columns)[:MAX_REPEATED])
     more = f" and {len(columns) - MAX_REPEATED} more" if len(columns) > MAX_REPEATED else ""
     return (
-        f"Values repeat in {names}{more}, where a density has no finite height: nats are no measure "
-        "there, and no line of this table is better than another by them."
+        f"Values repeat in {names}{more}, where a density has no finite height: nats are no "
+        "measure there, and no line of this table is better than another by them."
     )
 
 
