@@ -117,19 +117,12 @@ class DensityDisplay:
         chosen = tools.choose_columns(columns, names, at_most=2, who="DensityDisplay")
         if len(chosen) > 2:
             raise PictureError(f"DensityDisplay got {len(chosen)} columns, expected one or two.")
-        data: NDArray[np.float64] | None = table[:, chosen]
         is_marginal = len(chosen) < table.shape[1]
+        ends = [tools.limits(column) for column in table[:, chosen].T]
         has_labels = hasattr(estimator, "classes_")
         given = None if y is None else _one_row(y, has_labels=has_labels)
-        ends = [tools.limits(column) for column in table[:, chosen].T]
-        if given is not None and conditions is not None:
-            _check_lengths(table, conditions)
-            near = tools.near_condition(
-                conditions, given, has_labels=has_labels, who="DensityDisplay"
-            )
-            data = table[near][:, chosen] if len(near) else None
-        elif given is not None:
-            data = None
+        near = _rows_to_draw(table, given, conditions, has_labels=has_labels)
+        data = table[near][:, chosen] if len(near) else None
         if is_marginal:
             condition = {} if given is None else {"y": given}
             samples = estimator.sample(N_SAMPLES, random_state, **condition)
@@ -247,12 +240,20 @@ def _check_real(estimator: Any) -> None:
         )
 
 
-def _check_lengths(table: NDArray[np.float64], conditions: Any) -> None:
+def _rows_to_draw(
+    table: NDArray[np.float64], given: Any, conditions: Any, *, has_labels: bool
+) -> NDArray[np.intp]:
+    """Index of the rows that a density is compared with: all, or those near its condition."""
+    if given is None:
+        return np.arange(len(table))
+    if conditions is None:
+        return np.arange(0)
     if len(conditions) != len(table):
         raise PictureError(
             f"DensityDisplay got {len(conditions)} conditions for {len(table)} rows of X, expected "
             "one for each."
         )
+    return tools.near_condition(conditions, given, has_labels=has_labels, who="DensityDisplay")
 
 
 def _one_row(y: Any, *, has_labels: bool) -> NDArray[Any]:
