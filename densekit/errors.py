@@ -139,3 +139,7 @@ class CheckpointWarning(UserWarning):
 
 class CompiledCacheWarning(UserWarning):
     """Compiled code could not be kept on disk; each process compiles it anew."""
+
+
+class PluginVersionWarning(UserWarning):
+    """A model file was written with another version of a plugin than the one that is installed."""

@@ -7,16 +7,25 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from densekit.discovery import GROUPS, OWN_DISTRIBUTION, Plugin, import_plugin, plugins
+from densekit.discovery import (
+    GROUPS,
+    OWN_DISTRIBUTION,
+    Plugin,
+    import_plugin,
+    is_interrupt,
+    plugins,
+)
 from densekit.errors import (
     DuplicateNameError,
     ParameterError,
     PluginError,
     PluginTypeError,
     UnknownNameError,
+    shorten,
 )
 
 # What a name of the group must stand for, written as a path so that listing imports nothing.
@@ -109,7 +118,7 @@ def load(group: str, name: str) -> Any:
     if error is not None:
         raise PluginError(
             f"The plugin {name!r} of the distribution {found[0].distribution!r} cannot be imported "
-            f"from {found[0].target!r}: {type(error).__name__}: {error}"
+            f"from {found[0].target!r}: {type(error).__name__}: {shorten(error)}"
         ) from error
     _check_contract(
         group, target, f"{found[0].target!r} of the distribution {found[0].distribution!r}"
@@ -144,10 +153,27 @@ def build(group: str, spec: Any, *args: Any, **options: Any) -> Any:
     if isinstance(target, _contract(group)):
         return target
     try:
-        return target(*args, **options)
+        with contained(f"{spec!r} in {group!r}"):
+            return target(*args, **options)
     except TypeError as error:
         raise ParameterError(
-            f"{spec!r} in {group!r} cannot be built with the options {options}: {error}"
+            f"{spec!r} in {group!r} cannot be built with the options {options}: {shorten(error)}"
+        ) from error
+
+
+@contextmanager
+def contained(name: str) -> Iterator[None]:
+    """Turn what would end the process, such as a plugin's SystemExit, into a PluginError."""
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
+        raise PluginError(
+            f"{name} ends with {type(error).__name__}: {shorten(error)}, which no plugin should "
+            "raise; tell its author."
         ) from error
 
 
@@ -167,7 +193,8 @@ def make_estimator(name: str, **params: Any) -> Any:
     >>> densekit.make_estimator("maf", n_layers=3)
     MAFEstimator(n_layers=3)
     """
-    return load("estimators", name)(**params)
+    with contained(f"The estimator {name!r}"):
+        return load("estimators", name)(**params)
 
 
 def load_from(groups: Sequence[str], name: str) -> Any:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from densekit.errors import AlteredFileError
 from densekit.persistence import budget
 
 
@@ -46,3 +47,29 @@ def test_estimates_are_no_less_than_what_is_allocated(name):
     with Asked() as asked:
         CALLS[name]()
     assert asked.n_asked
+
+
+def test_only_what_is_held_counts_against_the_allowance():
+    allowance = budget.Allowance(0)
+    before = allowance._n_left
+    with budget.Budget(allowance, []):
+        held = [torch.zeros(2**20) for _ in range(2)]
+        views = [tensor[1:] for tensor in held]
+        assert before - allowance._n_left == 2 * 2**22
+        for _ in range(30):  # more in all than is allowed at once
+            torch.ones(2**20)
+        layer = torch.nn.Linear(2**10, 2**10)
+        assert before - allowance._n_left >= 3 * 2**22
+        del held
+        assert before - allowance._n_left >= 3 * 2**22  # the views hold the memory
+        del views, layer
+    assert allowance._n_left == before
+
+
+def test_more_than_is_allowed_at_once_is_refused():
+    n_allowed = budget.HELD_BYTES_AT_LEAST // 2**22
+    with budget.Budget(budget.Allowance(0), []):
+        held = [torch.ones(2**20) for _ in range(n_allowed)]
+        with pytest.raises(AlteredFileError, match="memory"):
+            torch.ones(2**20)
+    assert len(held) == n_allowed

@@ -470,3 +470,17 @@ def test_saving_through_a_link_keeps_the_link(content, path, tmp_path):
     SMALL.save(link)
     assert link.is_symlink()
     assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        MADEEstimator(max_epochs=1, random_state=0),
+        NSFEstimator(n_layers=2, hidden_sizes=(128, 128), n_bins=32, max_epochs=1, random_state=0),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_large_models_come_back(model, path):
+    rows = np.random.default_rng(0).normal(size=(30, 300))
+    model.fit(rows).save(path)
+    assert np.array_equal(densekit.load(path).score_samples(rows), model.score_samples(rows))

@@ -224,3 +224,65 @@ def test_without_matplotlib_the_error_says_what_to_install(monkeypatch, maf):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MissingExtraError, match=r"PairDisplay needs.*densekit\[plots\]"):
         PairDisplay.from_estimator(maf, IRIS)
+
+
+AWFUL = ["$x^2", "a$b$c", r"\$\frac{1}{$", "_hidden", "{0}", "<b>", "\x1b[31m", "x" * 500]
+
+
+@pytest.mark.parametrize("name", AWFUL)
+def test_names_are_shown_letter_by_letter(name):
+    X = pd.DataFrame(gaussian(60), columns=[name, f"{name} 2"])
+    model = MAFEstimator(n_layers=1, max_epochs=1, random_state=0).fit(X)
+    displays = [
+        DensityDisplay.from_estimator(model, X),
+        DensityDisplay.from_estimator(model, X, columns=name, random_state=0),
+        PairDisplay.from_estimator(model, X, random_state=0),
+        LatentDisplay.from_estimator(model, X),
+    ]
+    for display in displays:
+        display.figure_.canvas.draw()  # a formula that is none would fail here
+        found = texts(display.figure_)
+        plain = tools.shown(name)
+        assert any(plain.strip() in text or "latent" in text for text in found)
+        assert all(
+            "$" not in text.replace(r"\$", "") for text in found if "mathdefault" not in text
+        )
+
+
+def test_one_column_by_its_name_alone(maf):
+    display = DensityDisplay.from_estimator(maf, IRIS, columns=PETALS[0], random_state=0)
+    assert display.names == [PETALS[0]]
+    assert DensityDisplay.from_estimator(maf, IRIS, columns=2, random_state=0).names == [PETALS[0]]
+    assert PairDisplay.from_estimator(maf, IRIS, columns=PETALS[1]).names == [PETALS[1]]
+    with pytest.raises(PictureError, match="price"):
+        DensityDisplay.from_estimator(maf, IRIS, columns="price")
+
+
+def test_latents_carry_the_names_of_the_columns(maf):
+    display = LatentDisplay.from_estimator(maf, IRIS)
+    assert display.names[:4] == [f"latent of {name}" for name in IRIS.columns]
+    X = gaussian(60)
+    model = MAFEstimator(n_layers=1, max_epochs=1, random_state=0).fit(X)
+    assert LatentDisplay.from_estimator(model, X).names[0] == "latent 0"
+
+
+def test_data_behind_a_conditional_density_are_those_near_the_condition():
+    draw = np.random.default_rng(0)
+    y = draw.uniform(0, 10, size=(400, 1))
+    X = y + draw.normal(size=(400, 1))
+    model = MAFEstimator(n_layers=1, max_epochs=3, conditional=True, random_state=0).fit(X, y)
+    near = DensityDisplay.from_estimator(model, X, y=[[5.0]], conditions=y)
+    assert len(near.data) == 50
+    assert abs(near.data.mean() - 5) < 1
+    assert "given y = 5" in near.ax_.get_title()
+    assert DensityDisplay.from_estimator(model, X, y=[[5.0]]).data is None
+    pairs = PairDisplay.from_estimator(model, X, y=[[5.0]], conditions=y, random_state=0)
+    assert len(pairs.data) == 50
+    assert "y = 5" in pairs.axes_[0, 0].get_legend().get_title().get_text()
+    labels = np.where(y[:, 0] > 5, "high $", "low $")
+    model.fit(X, labels)
+    display = DensityDisplay.from_estimator(model, X, y="high $", conditions=labels)
+    assert len(display.data) == (labels == "high $").sum()
+    assert r"given y = high \$" in display.ax_.get_title()
+    with pytest.raises(PictureError, match="399 conditions for 400 rows"):
+        DensityDisplay.from_estimator(model, X, y="low $", conditions=labels[1:])

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from matplotlib.text import Text
 from scipy.stats import multivariate_normal
 from sklearn.datasets import load_digits, load_iris
 from sklearn.mixture import GaussianMixture
@@ -23,9 +24,11 @@ from densekit import (
     RealNVPEstimator,
 )
 from densekit.errors import ContextError, MissingExtraError, PictureError, ShapeError
+from densekit.plots import LatentDisplay
+from densekit.report import audit as audit_module
 from densekit.report import pictures, write_report
-from densekit.report.audit import audit
-from densekit.report.peers import compare, fit_peers
+from densekit.report.audit import Finding, audit, conclusion
+from densekit.report.peers import compare, fit_peers, trimmed_mean
 from densekit.report.subject import Part, make_subject
 
 IRIS = load_iris(as_frame=True).data
@@ -53,7 +56,7 @@ def quickly(monkeypatch):
     """Pages for their text alone: drawing takes most of the time."""
 
     def draw(plot, size, *, alt, caption):
-        return pictures.Picture("data:,", alt, caption, 100)
+        return pictures.Picture("data:,", alt, caption)
 
     monkeypatch.setattr(pictures, "draw", draw)
 
@@ -270,3 +273,108 @@ def test_without_jinja_the_error_says_what_to_install(maf, tmp_path, monkeypatch
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(MissingExtraError, match=r"densekit\[report\]"):
         write_report(maf, IRIS, tmp_path / "report.html")
+
+
+def banner(text):
+    return re.search(r'<div class="banner (\w+)".*?</div>', text, re.DOTALL)
+
+
+def repeating(X, names=("price",)):
+    model = MAFEstimator(n_layers=1, max_epochs=2, random_state=0).fit(X)
+    model.repeated_values_ = dict.fromkeys(names, (0.0, 0.92))
+    return model
+
+
+def test_nats_of_values_that_repeat_are_no_win(tmp_path, quickly):
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(80, 2)), columns=["price", "<b>"])
+    model = repeating(frame, ["price", "<b>"])
+    text = write_report(model, frame, tmp_path / "report.html").read_text()
+    assert "price (0 in 92% of the rows)" in text
+    assert "&lt;b&gt; (0 in 92% of the rows)" in text
+    assert "nats are no measure" in text
+    assert banner(text)[1] != "sound"
+    assert "nats per row in the mean" not in banner(text)[0]
+    own = re.search(r'<tr class="own">.*?</tr>', text, re.DOTALL)[0]
+    others = re.findall(
+        r"<tr><td>(?:one Gaussian|KernelDensity|GaussianMixture).*?</tr>", text, re.S
+    )
+    assert len(others) == 3
+    for line in [own, *others]:
+        assert line.rstrip().endswith('<td class="number"></td></tr>')  # nobody is ahead
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "level"),
+    [
+        (["passed", "told", "left out"], "sound"),
+        (["passed", "noted"], "doubtful"),
+        (["noted", "failed"], "wrong"),
+    ],
+)
+def test_the_conclusion_leaves_no_doubt_unsaid(verdicts, level):
+    found, text = conclusion([Finding("x", verdict, "y") for verdict in verdicts])
+    assert found == level
+    assert ("passed" in text) == (level == "sound")
+
+
+def test_samples_far_from_the_rows_fail():
+    draw = np.random.default_rng(0)
+    rows, samples = draw.normal(-2.31, 1, 500), draw.normal(-5.64, 1, 500)
+    assert audit_module._samples(rows, samples).verdict == "failed"
+    assert audit_module._samples(rows, draw.normal(-2.31, 1, 500)).verdict == "passed"
+    assert audit_module._samples(rows, draw.normal(-2.0, 1, 500)).verdict == "noted"
+    rows[0] = -np.inf  # one of 500 does not decide
+    assert audit_module._samples(rows, draw.normal(-2.31, 1, 500)).verdict == "passed"
+
+
+def test_curves_outside_the_band_are_no_success():
+    draw = np.random.default_rng(0)
+    base, names = draw.normal(size=(20_000, 3)), ["a", "b", "c"]
+    fine = LatentDisplay(draw.normal(size=(300, 3)), base, names=names)
+    assert audit_module._latents(fine).verdict == "passed"
+    wrong = LatentDisplay(draw.normal(size=(300, 3)) * 0.4, base, names=names)
+    found = audit_module._latents(wrong)
+    assert found.verdict == "failed"
+    assert "3 of 3" in found.text
+    assert conclusion([found])[0] == "wrong"
+
+
+def test_one_row_does_not_hide_the_others(tmp_path, quickly):
+    scores = np.r_[np.random.default_rng(0).normal(-3, 1, 99), -1197.0]
+    found = audit_module._mean_of_most(scores)
+    assert found.verdict == "noted"
+    assert "-1,197.00" in found.text
+    assert trimmed_mean(scores) == pytest.approx(-3, abs=0.3)
+    assert audit_module._mean_of_most(scores[:99]).verdict == "passed"
+
+
+def test_letters_can_be_read_on_a_narrow_page():
+    sizes = []
+
+    def plot(ax):
+        ax.set_title("title", fontsize=4)
+        ax.legend([ax.plot([1, 2])[0]], ["line"], fontsize="x-small")
+        sizes.append(ax.figure)
+
+    picture = pictures.draw(plot, (6.4, 3), alt="a", caption="c")
+    pixels_at_400 = [text.get_fontsize() / 72 / 6.4 * 400 for text in sizes[0].findobj(Text)]
+    assert min(pixels_at_400) > 8.9
+    assert picture.uri.startswith("data:image/svg+xml")
+
+
+def test_a_report_keeps_the_mode_of_the_page(maf, tmp_path, quickly):
+    page = tmp_path / "report.html"
+    page.write_text("old")
+    page.chmod(0o600)
+    write_report(maf, IRIS[1::2], page)
+    assert page.stat().st_mode & 0o777 == 0o600
+
+
+def test_compare_says_where_nats_are_no_measure():
+    from densekit.cli.comparison import Result, why_no_measure
+
+    rows = np.zeros((2, 1))
+    plain = Result("a", rows[:, 0], 1.0, 1.0, rows)
+    assert why_no_measure([plain]) == ""
+    repeated = Result("b", rows[:, 0], 1.0, 1.0, rows, {"price": (0.0, 0.5)})
+    assert "Values repeat in price, where" in why_no_measure([plain, repeated])

@@ -63,6 +63,8 @@ def compare(
     with reporter.bars_as_lines():
         results = comparison.measure(fits, test, seed, what="densekit compare", is_quiet=quiet)
     reporter.table(comparison.table(results))
+    if warning := comparison.why_no_measure(results):
+        reporter.error(warning)
 
 
 def _fit(estimator: Any, train: Any) -> Fit:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,11 +18,14 @@ from sklearn.neighbors import KernelDensity
 from sklearn.preprocessing import StandardScaler
 from tqdm.auto import tqdm
 
+from densekit.errors import shorten
+
 BANDWIDTHS = np.geomspace(0.05, 2.0, 20)
 MAX_COMPONENTS = 10
 MAX_ROWS_FOR_BANDWIDTH = 2_000  # cross-validation takes quadratic time
 COVARIANCES = ("full", "diag")
 N_SAMPLES = 10_000
+MAX_REPEATED = 10  # columns that are named
 Fit = Callable[[], Any]
 
 
@@ -46,6 +49,7 @@ class Result:
     fit_seconds: float
     samples_per_second: float
     samples: NDArray[np.float64]
+    repeated: dict[Any, tuple[Any, float]] = field(default_factory=dict)
 
     @property
     def nats(self) -> float:
@@ -130,6 +134,19 @@ def measure(fits: dict[str, Fit], test: Any, seed: int, *, what: str, is_quiet: 
     return sorted(results, key=lambda result: -result.nats)
 
 
+def why_no_measure(results: list[Result]) -> str:
+    """What to know where values of a column repeat: its nats say nothing; empty otherwise."""
+    columns = {shorten(column, 60): None for result in results for column in result.repeated}
+    if not columns:
+        return ""
+    names = ", ".join(list(columns)[:MAX_REPEATED])
+    more = f" and {len(columns) - MAX_REPEATED} more" if len(columns) > MAX_REPEATED else ""
+    return (
+        f"Values repeat in {names}{more}, where a density has no finite height: nats are no "
+        "measure there, and no line of this table is better than another by them."
+    )
+
+
 def _measure(name: str, fit: Fit, test: Any, seed: int) -> Result:
     start = time.perf_counter()
     estimator = fit()
@@ -139,7 +156,8 @@ def _measure(name: str, fit: Fit, test: Any, seed: int) -> Result:
     start = time.perf_counter()
     samples = np.asarray(estimator.sample(N_SAMPLES, random_state=seed))
     rate = N_SAMPLES / (time.perf_counter() - start)
-    return Result(name, scores, fit_seconds, rate, samples)
+    repeated = getattr(estimator, "repeated_values_", {})
+    return Result(name, scores, fit_seconds, rate, samples, repeated)
 
 
 def table(results: list[Result]) -> Table:

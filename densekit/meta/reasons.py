@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import Any
 from zlib import crc32
@@ -78,7 +79,7 @@ def in_words(contributions: Any, bounds: pd.DataFrame, X: Any, n: int) -> list[l
             low, high = bounds.iloc[i, 2 * j], bounds.iloc[i, 2 * j + 1]
             found.append(
                 f"{name} was {_short(row[j])}, given the rest {_short(low)} to {_short(high)} was "
-                f"expected ({own[j]:+.1f} nats)"
+                f"expected ({own[j]:+,.1f} nats)"
             )
         sentences.append(found)
     return sentences
@@ -258,9 +259,17 @@ def _like(X: Any, values: NDArray[Any]) -> Any:
 
 
 def _short(value: Any) -> str:
-    """A number in four digits; anything else as it is."""
-    is_number = isinstance(value, int | float | np.number)
-    return f"{float(value):.4g}" if is_number else str(value)
+    """A number as people write it, in four digits or to the unit; anything else as it is."""
+    if not isinstance(value, int | float | np.number) or isinstance(value, bool):
+        return str(value)
+    number, size = float(value), abs(float(value))
+    if not 1e-4 <= size < 1e15:  # also zero, infinity and NaN
+        return f"{number:.4g}"
+    if size >= 9999.5:
+        return f"{number:,.0f}"
+    decimals = max(0, 3 - math.floor(math.log10(size)))
+    text = f"{number:.{decimals}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def _numbers(values: NDArray[Any]) -> Array:

@@ -73,7 +73,7 @@ class MaskedMLP(nn.Module):
         degrees = [_spread_degrees(width, lowest, n_features) for width in widths]
         # For each hidden layer and place: how many units can be computed by then.
         self._ends = [
-            torch.searchsorted(degree, torch.arange(n_features), right=True).tolist()
+            torch.searchsorted(degree, torch.arange(n_features), right=True).numpy()
             for degree in degrees
         ]
         masks = _masks(self.place, n_params, n_context, degrees)

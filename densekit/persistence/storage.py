@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from sklearn.base import BaseEstimator
 
 import densekit
-from densekit import discovery, files
+from densekit import discovery, files, registry
 from densekit.data.devices import parse_device
 from densekit.data.initialisation import seeded_initialisation
 from densekit.errors import (
@@ -19,6 +20,7 @@ from densekit.errors import (
     MissingPluginError,
     ModelFileError,
     PluginError,
+    PluginVersionWarning,
     UnsavableError,
     shorten,
 )
@@ -115,7 +117,11 @@ def load(path: str | os.PathLike[str], device: str = "auto") -> Any:
     allowance = Allowance(sum(tensor.nbytes for tensor in tensors.values()))
     budget = Budget(allowance, tensors.values())
     try:
-        with seeded_initialisation(torch.Generator().manual_seed(0)), budget:
+        with (
+            registry.contained(f"What {source} holds"),
+            seeded_initialisation(torch.Generator().manual_seed(0)),
+            budget,
+        ):
             decoder = Decoder(tensors, target, allowance)
             estimator = decoder.decode(description.get("estimator"))
             decoder.check_all_used()
@@ -146,12 +152,20 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def _check_plugins(plugins: dict[str, Any], source: str) -> None:
-    """Name the distributions that are missing, before anything is built."""
-    present = {plugin.distribution for plugin in discovery.plugins()}
+    """Refuse missing distributions before anything is built; warn of other versions."""
+    present = {plugin.distribution: plugin.version for plugin in discovery.plugins()}
     for distribution, version in plugins.items():
         if distribution not in present:
             raise MissingPluginError(
                 f"{source} needs plugins of the distribution {distribution[:80]!r} (version "
                 f"{str(version)[:40]}), which is not installed or not allowed by "
                 f"{discovery.ALLOW_LIST_VARIABLE}."
+            )
+        if version != present[distribution]:
+            warnings.warn(
+                f"{source} was written with version {str(version)[:40]} of the distribution "
+                f"{distribution!r}, and {present[distribution]} is installed: scores may differ "
+                "from those of the model that was saved.",
+                PluginVersionWarning,
+                stacklevel=4,
             )

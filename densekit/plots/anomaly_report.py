@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from densekit.data.columns import row_labels
 from densekit.errors import MissingExtraError, ScorerError
+from densekit.plots import tools
 
 N_BINS = 60
 OUTLIER_SHARE = 0.005  # of either end, that the histogram may cut off
@@ -152,7 +153,7 @@ class AnomalyReport:
         found = zip(self.rows, self.labels, self.p_values, self.reasons, strict=True)
         for row, label, p, lines in found:
             title = f"row {label}: score {self.scores[row]:.1f}, p = {p:.3g}"
-            ax.text(0, place, title, fontsize=9, weight="bold", va="center")
+            ax.text(0, place, tools.shown(title, 120), fontsize=9, weight="bold", va="center")
             for i, line in enumerate(lines, start=1):
-                ax.text(0.02, place + i, line, fontsize=8.5, va="center")
+                ax.text(0.02, place + i, tools.shown(line, 200), fontsize=8.5, va="center")
             place += 1 + len(lines)

@@ -34,6 +34,8 @@ class DensityDisplay:
         Of the columns; a unit may be written after a comma.
     is_marginal : bool, default=False
         Whether the density is that of some columns of several.
+    condition : str, default=""
+        What the density is given, for the title.
 
     Attributes
     ----------
@@ -63,9 +65,10 @@ class DensityDisplay:
         names: list[str],
         data: NDArray[np.float64] | None = None,
         is_marginal: bool = False,
+        condition: str = "",
     ):
         self.grid, self.density, self.names = grid, density, names
-        self.data, self.is_marginal = data, is_marginal
+        self.data, self.is_marginal, self.condition = data, is_marginal, condition
 
     @classmethod
     def from_estimator(
@@ -75,6 +78,7 @@ class DensityDisplay:
         *,
         columns: tools.Columns = None,
         y: Any = None,
+        conditions: Any = None,
         n_grid: int = 120,
         random_state: Any = None,
         ax: Any = None,
@@ -87,11 +91,15 @@ class DensityDisplay:
             Fitted.
         X : array or data frame of shape (n_samples, n_features)
             Drawn as dots, 2000 at most, and says how far the axes go.
-        columns : one or two names or numbers, optional
+        columns : a name or number, or two of them, optional
             By default the first two.
         y : label or numbers, optional
             The one condition that the density is drawn for, of a conditional estimator. Without it
             the density is the marginal over labels.
+        conditions : array-like of shape (n_samples,) or (n_samples, n_conditions), optional
+            The condition of each row of X. With it and `y`, the rows of that label are drawn, or
+            the tenth of the rows whose numbers are nearest. Without it, no rows are drawn beside a
+            density given `y`, since rows of other conditions are nothing to compare it with.
         n_grid : int, default=120
             Points along each column, for an estimator without further columns.
         random_state : int, RandomState or None, default=None
@@ -109,10 +117,12 @@ class DensityDisplay:
         chosen = tools.choose_columns(columns, names, at_most=2, who="DensityDisplay")
         if len(chosen) > 2:
             raise PictureError(f"DensityDisplay got {len(chosen)} columns, expected one or two.")
-        data = table[:, chosen]
         is_marginal = len(chosen) < table.shape[1]
-        ends = [tools.limits(column) for column in data.T]
-        given = None if y is None else _one_row(y, has_labels=hasattr(estimator, "classes_"))
+        ends = [tools.limits(column) for column in table[:, chosen].T]
+        has_labels = hasattr(estimator, "classes_")
+        given = None if y is None else _one_row(y, has_labels=has_labels)
+        near = _rows_to_draw(table, given, conditions, has_labels=has_labels)
+        data = table[near][:, chosen] if len(near) else None
         if is_marginal:
             condition = {} if given is None else {"y": given}
             samples = estimator.sample(N_SAMPLES, random_state, **condition)
@@ -121,7 +131,14 @@ class DensityDisplay:
         else:
             grid, density = _on_grid(estimator, ends, chosen, n_grid, given)
         chosen_names = [names[place] for place in chosen]
-        display = cls(grid, density, names=chosen_names, data=data, is_marginal=is_marginal)
+        display = cls(
+            grid,
+            density,
+            names=chosen_names,
+            data=data,
+            is_marginal=is_marginal,
+            condition="" if given is None else f"y = {tools.condition_text(given)}",
+        )
         return display.plot(ax=ax)
 
     def plot(self, *, ax: Any = None) -> DensityDisplay:
@@ -136,16 +153,30 @@ class DensityDisplay:
         self.ax_, self.figure_ = ax, ax.figure
         self._plot_curve(ax) if len(self.grid) == 1 else self._plot_contours(ax)
         kind = "Marginal density" if self.is_marginal else "Density"
-        of = " and ".join(self.names) if self.is_marginal else ""
-        ax.set_title(f"{kind} of {of}" if of and len(of) < 45 else kind)
+        of = " and ".join(map(tools.shown, self.names)) if self.is_marginal else ""
+        title = f"{kind} of {of}" if of and len(of) < 45 else kind
+        if self.condition:
+            title += f"\ngiven {tools.shown(self.condition)}"
+        ax.set_title(title)
         return self
 
+    @property
+    def _data_label(self) -> str:
+        return "data of such a condition" if self.condition else "data"
+
     def _plot_curve(self, ax: Any) -> None:
-        (name,) = self.names
+        (name,) = map(tools.shown, self.names)
         if self.data is not None:
             n_bins = int(np.clip(2 * len(self.data) ** 0.4, 5, 60))
             bins = np.linspace(*ax_range(self.grid[0]), n_bins)
-            ax.hist(self.data[:, 0], bins, density=True, color=tools.GREY, alpha=0.4, label="data")
+            ax.hist(
+                self.data[:, 0],
+                bins,
+                density=True,
+                color=tools.GREY,
+                alpha=0.4,
+                label=self._data_label,
+            )
         ax.plot(self.grid[0], self.density, color=tools.BLUE, linewidth=2, label="density")
         ax.set_ylim(bottom=0)
         ax.legend(loc="best", framealpha=0.9, fontsize="small")
@@ -160,10 +191,11 @@ class DensityDisplay:
         if self.data is not None:
             ax.plot(
                 *tools.thinned(self.data).T, "o", markersize=2.4, color=tools.BLACK,
-                markeredgewidth=0, alpha=0.5, label="data", rasterized=True,
+                markeredgewidth=0, alpha=0.5, label=self._data_label, rasterized=True,
             )  # fmt: skip
             ax.legend(loc="best", framealpha=0.9, fontsize="small")
-        ax.set(xlabel=self.names[0], ylabel=self.names[1], xlim=ax_range(x), ylim=ax_range(y))
+        x_name, y_name = map(tools.shown, self.names)
+        ax.set(xlabel=x_name, ylabel=y_name, xlim=ax_range(x), ylim=ax_range(y))
 
     def _plot_regions(self, ax: Any) -> None:
         """Lines and colours, with a bar that says what they hold."""
@@ -206,6 +238,22 @@ def _check_real(estimator: Any) -> None:
             f"DensityDisplay got a {type(estimator).__name__} of levels, which have masses and no "
             "density; draw its samples by ImageGrid or PairDisplay."
         )
+
+
+def _rows_to_draw(
+    table: NDArray[np.float64], given: Any, conditions: Any, *, has_labels: bool
+) -> NDArray[np.intp]:
+    """Index of the rows that a density is compared with: all, or those near its condition."""
+    if given is None:
+        return np.arange(len(table))
+    if conditions is None:
+        return np.arange(0)
+    if len(conditions) != len(table):
+        raise PictureError(
+            f"DensityDisplay got {len(conditions)} conditions for {len(table)} rows of X, expected "
+            "one for each."
+        )
+    return tools.near_condition(conditions, given, has_labels=has_labels, who="DensityDisplay")
 
 
 def _one_row(y: Any, *, has_labels: bool) -> NDArray[Any]:

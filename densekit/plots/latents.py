@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import narwhals.stable.v2 as nw
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -106,15 +107,18 @@ class LatentDisplay:
         latents, base, names = latents_and_base(estimator, X, y)
         return cls(latents, base, names=names).plot(ax=ax)
 
-    def plot(self, *, ax: Any = None) -> LatentDisplay:
+    def plot(self, *, ax: Any = None, is_stacked: bool = False) -> LatentDisplay:
         """Draw both panels.
 
         Parameters
         ----------
+        is_stacked : bool, default=False
+            Whether the panels stand one above the other, as on a narrow page.
         ax : matplotlib Axes, optional
             Its place is shared out; a new figure otherwise, not shown by itself.
         """
-        axes = tools.grid_of_axes(ax, 1, 2, who="LatentDisplay", figsize=(8.4, 4.4))[0]
+        shape, size = ((2, 1), (4.4, 8.4)) if is_stacked else ((1, 2), (8.4, 4.4))
+        axes = tools.grid_of_axes(ax, *shape, who="LatentDisplay", figsize=size).ravel()
         self.axes_, self.figure_ = axes, axes[0].figure
         self._plot_quantiles(axes[0])
         self._plot_excess(axes[1])
@@ -165,7 +169,7 @@ class LatentDisplay:
         for i, colour, line in zip(farthest, colours, tools.STYLES, strict=False):
             styles[i] = {
                 "color": colour, "linestyle": line, "linewidth": 1.8, "zorder": 3,
-                "label": self.names[i],
+                "label": tools.shown(self.names[i]),
             }  # fmt: skip
         unnamed = next((i for i in range(len(self.names)) if i not in farthest), None)
         if unnamed is not None:
@@ -205,11 +209,19 @@ def latents_and_base(
         rows = torch.from_numpy(latents).to(samples.device, samples.dtype)
         joint = [base.log_prob(part).double().cpu().numpy() for part in (rows, samples)]
     drawn = samples.double().cpu().numpy()
-    names = [f"latent {i}" for i in range(n_columns)]
+    names = _names(X, n_columns)
     if n_columns > 1 and np.ptp(joint[1]) > 0:  # a uniform base has one density
         latents, drawn = np.c_[latents, joint[0]], np.c_[drawn, joint[1]]
         names.append(JOINT)
     return latents, drawn, names
+
+
+def _names(X: Any, n_columns: int) -> list[str]:
+    """Names of latents: that of the column in the same place, where columns have names."""
+    frame = nw.from_native(X, eager_only=True, pass_through=True)
+    if not isinstance(frame, nw.DataFrame):
+        return [f"latent {i}" for i in range(n_columns)]
+    return [f"latent of {name}" for name in frame.columns]
 
 
 def _band(n: int, points: NDArray[np.float64], level: float) -> NDArray[np.float64]:

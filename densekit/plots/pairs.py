@@ -25,6 +25,8 @@ class PairDisplay:
     data, samples : ndarray of shape (n, n_columns)
     names : list of str
         Of the columns; a unit may be written after a comma.
+    condition : str, default=""
+        What the samples are given, for the legend.
 
     Attributes
     ----------
@@ -45,9 +47,15 @@ class PairDisplay:
     """
 
     def __init__(
-        self, data: NDArray[np.float64], samples: NDArray[np.float64], *, names: list[str]
+        self,
+        data: NDArray[np.float64],
+        samples: NDArray[np.float64],
+        *,
+        names: list[str],
+        condition: str = "",
     ):
         self.data, self.samples, self.names = data, samples, names
+        self.condition = condition
 
     @classmethod
     def from_estimator(
@@ -57,6 +65,7 @@ class PairDisplay:
         *,
         columns: tools.Columns = None,
         y: Any = None,
+        conditions: Any = None,
         n_samples: int | None = None,
         random_state: Any = None,
         ax: Any = None,
@@ -68,11 +77,14 @@ class PairDisplay:
         estimator : DensityEstimator
             Fitted on a table.
         X : array or data frame of shape (n_samples, n_features)
-        columns : sequence of names or numbers, optional
+        columns : a name or number, or a sequence of them, optional
             By default the first four.
         y : array-like, optional
             The conditions of the samples, of a conditional estimator: one, or one for each row of
             X.
+        conditions : array-like, optional
+            The condition of each row of X. With it and one `y`, the rows of that label are drawn,
+            or the tenth of the rows whose numbers are nearest; without it all rows are.
         n_samples : int, optional
             By default ten for each row of X, from 2000 to 20,000. With a `y` for each row there
             is one for each row.
@@ -93,7 +105,19 @@ class PairDisplay:
         is_row_by_row = y is not None and np.ndim(y) > 0 and len(y) > 1
         samples = estimator.sample(1 if is_row_by_row else n_samples, random_state, **condition)
         rows = tools.as_table(samples, "PairDisplay")[0]
-        display = cls(table[:, chosen], rows[:, chosen], names=[names[i] for i in chosen])
+        condition_text = ""
+        if y is not None and not is_row_by_row:
+            condition_text = f"given y = {tools.condition_text(y)}"
+            if conditions is not None:
+                has_labels = hasattr(estimator, "classes_")
+                near = tools.near_condition(conditions, y, has_labels=has_labels, who="PairDisplay")
+                table = table[near]
+        display = cls(
+            table[:, chosen],
+            rows[:, chosen],
+            names=[names[i] for i in chosen],
+            condition=condition_text,
+        )
         return display.plot(ax=ax)
 
     def plot(self, *, ax: Any = None) -> PairDisplay:
@@ -157,7 +181,7 @@ class PairDisplay:
         from matplotlib.patches import Patch
 
         n, axes = len(self.names), self.axes_
-        for i, name in enumerate(self.names):
+        for i, name in enumerate(map(tools.shown, self.names)):
             axes[n - 1, i].set_xlabel(_folded(name))
             if i:
                 axes[i, 0].set_ylabel(_folded(name))
@@ -170,7 +194,8 @@ class PairDisplay:
         lines = {"samples (half inside)": "solid", "samples (95% inside)": "dashed"}
         for label, style in (lines if n > 1 else {"samples": "solid"}).items():
             handles.append(Line2D([], [], color=tools.BLUE, linestyle=style, label=label))
-        axes[0, n - 1].legend(handles=handles, loc="upper right", fontsize=8)
+        title = tools.shown(self.condition) if self.condition else None
+        axes[0, n - 1].legend(handles=handles, loc="upper right", fontsize=8, title=title)
 
 
 def _folded(name: str, width: int = 18) -> str:

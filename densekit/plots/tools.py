@@ -21,7 +21,9 @@ STYLES = ("solid", "dashed", "dotted")
 SHARES = (0.5, 0.95)  # of the mass, inside contour lines
 MAX_DOTS = 2000  # more blot a picture and swell its file
 CELLS = 96  # of a smoothed histogram, along each side
-Columns = Sequence[int | str] | None
+MAX_LABEL = 60  # characters of a name
+SHARE_NEAR, MIN_NEAR = 0.1, 50  # of the rows, whose conditions are called near
+Columns = int | str | Sequence[int | str] | None
 
 
 def import_pyplot(who: str) -> Any:
@@ -100,6 +102,44 @@ def rows_like_fitted(estimator: Any, rows: NDArray[np.float64]) -> Any:
     return rows if names is None else pd.DataFrame(rows, columns=names)
 
 
+def shown(name: object, at_most: int = MAX_LABEL) -> str:
+    """A name from data as matplotlib shows it letter by letter: no formula, no hidden label."""
+    text = "".join(c if c.isprintable() else "\ufffd" for c in str(name))
+    text = text if len(text) <= at_most else f"{text[: at_most - 1]}…"
+    text = text.replace("\\", "\\\u200b") if "\\$" in text else text
+    text = text.replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text  # which legends would leave out
+
+
+def condition_text(y: Any) -> str:
+    """One condition in words: a label, or numbers with commas."""
+    values = np.asarray(y).ravel()
+    if values.dtype.kind == "f":
+        return ", ".join(f"{value:.4g}" for value in values)
+    return ", ".join(str(value) for value in values)
+
+
+def near_condition(conditions: Any, y: Any, *, has_labels: bool, who: str) -> NDArray[np.intp]:
+    """Index of rows whose condition is the label `y`, or that are nearest to the numbers `y`.
+
+    Near are a tenth of the rows, and fifty at least, in robust spreads of each number.
+    """
+    values, one = np.asarray(conditions), np.asarray(y)
+    if has_labels:
+        return np.flatnonzero(values.reshape(-1) == one.reshape(-1)[0])
+    values = values.reshape(len(values), -1).astype(np.float64)
+    one = one.reshape(1, -1).astype(np.float64)
+    if one.shape[1] != values.shape[1]:
+        raise PictureError(
+            f"{who} got conditions of {values.shape[1]} columns, expected {one.shape[1]} as in y."
+        )
+    low, high = np.quantile(values, [0.16, 0.84], axis=0)
+    scale = np.where(high > low, (high - low) / 2, 1.0)
+    distance = (((values - one) / scale) ** 2).sum(axis=1)
+    n_near = min(len(values), max(MIN_NEAR, round(SHARE_NEAR * len(values))))
+    return np.sort(np.argsort(distance, kind="stable")[:n_near])
+
+
 def choose_columns(columns: Columns, names: Sequence[str], *, at_most: int, who: str) -> list[int]:
     """Places of columns that are given by name or number; the first few if none are given.
 
@@ -110,6 +150,8 @@ def choose_columns(columns: Columns, names: Sequence[str], *, at_most: int, who:
     """
     if columns is None:
         return list(range(min(at_most, len(names))))
+    if isinstance(columns, str | int | np.integer):
+        columns = [columns]
     places = [column_index(key, names, len(names)) for key in columns]
     unknown = [key for key, place in zip(columns, places, strict=True) if place is None]
     if unknown or not places:

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from densekit.plots import LatentDisplay
 from densekit.plots import tools as plot_tools
-from densekit.report.peers import Line, mean_and_error
+from densekit.report.peers import Line, trimmed_mean
 from densekit.report.subject import Part, Subject
 from densekit.testing.tools import autograd_log_det
 
@@ -24,7 +25,12 @@ MAX_MASS_GAP = 0.02
 MAX_STATES = 2**16
 CELLS = {1: 2000, 2: 150}  # by columns: of either kind, along each column
 
-Verdict = Literal["passed", "failed", "noted", "left out"]
+MAX_EXCESS = 0.1  # of a curve of latents: the share of rows that lie elsewhere than they should
+MAX_SHIFT = 0.5  # of samples' median nats against rows', in robust spreads of the rows'
+
+Verdict = Literal["passed", "failed", "noted", "told", "left out"]
+"""Of these "noted" is a doubt, "told" is something to know that is no test."""
+Level = Literal["sound", "doubtful", "wrong"]
 
 
 @dataclass(frozen=True)
@@ -42,16 +48,37 @@ def audit(
     scores: NDArray[np.float64],
     samples: Part,
     sample_scores: NDArray[np.float64],
+    latents: LatentDisplay | None = None,
 ) -> list[Finding]:
     """All findings, in the order of the page."""
-    return [
+    findings = [
         _round_trip(subject),
         _log_det(subject),
         _normalisation(subject, samples),
-        _mixture(lines),
+        _latents(latents),
+        _mixture(subject, lines),
         _samples(scores, sample_scores),
+        _mean_of_most(scores),
         _training_rows(subject),
     ]
+    return [_repeated(subject), *findings] if subject.repeated else findings
+
+
+def conclusion(findings: list[Finding]) -> tuple[Level, str]:
+    """One verdict over all findings, for the head of the page: no doubt is left unsaid there."""
+    failed = sum(finding.verdict == "failed" for finding in findings)
+    doubts = sum(finding.verdict == "noted" for finding in findings)
+    passed = sum(finding.verdict == "passed" for finding in findings)
+    n = failed + doubts + passed
+    if failed:
+        return "wrong", f"Do not rely on this density as it is: {failed} of {n} checks failed."
+    if doubts:
+        what = "one check leaves a doubt" if doubts == 1 else f"{doubts} checks leave doubts"
+        return (
+            "doubtful",
+            f"Read this before you rely on it: of {n} checks none failed, but {what}.",
+        )
+    return "sound", f"All {passed} checks that could be made passed."
 
 
 def _round_trip(subject: Subject) -> Finding:
@@ -135,8 +162,28 @@ def _sum(subject: Subject, name: str) -> Finding:
     return Finding(name, verdict, f"The masses of all {len(states):,} states add up to {mass:.4f}.")
 
 
-def _mixture(lines: list[Line]) -> Finding:
+def _repeated(subject: Subject) -> Finding:
+    return Finding("Values that repeat", "noted", subject.repeated_in_words())
+
+
+def _latents(display: LatentDisplay | None) -> Finding:
+    name = "Latents of held-out rows follow the base"
+    if display is None:
+        return Finding(name, "left out", "There are no latents to compare.")
+    n_outside, n = int((display.depth_ > 0).sum()), len(display.names)
+    largest = float(np.abs(display.excess).max())
+    text = f"{n_outside} of {n} curves leave the 95% band"
+    text += f"; at worst {largest:.0%} of the rows lie where others should."
+    if not n_outside:
+        return Finding(name, "passed", f"All {n} curves are inside the 95% band.")
+    return Finding(name, "failed" if largest > MAX_EXCESS else "noted", text)
+
+
+def _mixture(subject: Subject, lines: list[Line]) -> Finding:
     name = "Better than a Gaussian mixture"
+    if subject.repeated:
+        text = "Values repeat, so nats measure nothing here and no estimator is ahead by them."
+        return Finding(name, "left out", text)
     line = next((line for line in lines if line.name == "GaussianMixture"), None)
     if line is None or line.gap is None or line.gap_error is None:
         return Finding(name, "left out", "No mixture was fitted.")
@@ -154,19 +201,46 @@ def _mixture(lines: list[Line]) -> Finding:
 
 
 def _samples(scores: NDArray[np.float64], own: NDArray[np.float64]) -> Finding:
+    """Compare medians: a few rows of very low density say little about most of the others."""
     name = "Samples score as held-out rows do"
-    (rows, error), (samples, own_error) = mean_and_error(scores), mean_and_error(own)
-    text = f"Rows have {rows:.2f} +- {error:.2f} nats, samples {samples:.2f} +- {own_error:.2f}."
+    rows, samples = float(np.median(scores)), float(np.median(own))
+    text = f"Half of the rows have more than {rows:.2f} nats, half of the samples {samples:.2f}."
     if not (math.isfinite(rows) and math.isfinite(samples)):
-        return Finding(name, "noted", text)
-    both = math.hypot(error, own_error)
-    if samples - rows > 3 * both:
-        text += " The density is surer of itself than the rows bear out: it is fitted too closely."
-    elif rows - samples > 3 * both:
-        text += " The density is wider than the rows are."
-    else:
+        return Finding(name, "failed", text)
+    spreads = [_spread(part) for part in (scores, own)]
+    error = 1.25 * math.hypot(
+        *(s / len(p) ** 0.5 for s, p in zip(spreads, (scores, own), strict=True))
+    )
+    gap = samples - rows
+    if abs(gap) <= 3 * error:
         return Finding(name, "passed", text)
+    if gap > 0:
+        text += " The density is surer of itself than the rows bear out: it is fitted too closely."
+    else:
+        text += " The density is wider than the rows are."
+    is_large = abs(gap) > MAX_SHIFT * max(spreads[0], 1e-12)
+    return Finding(name, "failed" if is_large else "noted", text)
+
+
+def _mean_of_most(scores: NDArray[np.float64]) -> Finding:
+    """Whether the mean says something of most rows, or of the few lowest."""
+    name = "The mean is that of most rows"
+    n_outside = int(np.isneginf(scores).sum())
+    if n_outside:
+        text = f"{n_outside} of {len(scores)} rows have no density at all, so the mean is infinite."
+        return Finding(name, "noted", f"{text} Look at the strangest rows, and at the median.")
+    mean, middle = float(scores.mean()), trimmed_mean(scores)
+    text = f"The mean is {mean:.2f} nats, without the outermost 5% on each side {middle:.2f}."
+    if abs(mean - middle) <= max(_spread(scores), 0.1):
+        return Finding(name, "passed", text)
+    text += f" A few rows decide the mean: the lowest has {scores.min():,.2f} nats."
     return Finding(name, "noted", text)
+
+
+def _spread(values: NDArray[np.float64]) -> float:
+    """Half of the distance that holds 68% of the values."""
+    low, high = np.quantile(values, [0.16, 0.84], method="nearest")
+    return float(high - low) / 2 if math.isfinite(low) and math.isfinite(high) else math.inf
 
 
 def _training_rows(subject: Subject) -> Finding:
@@ -182,7 +256,7 @@ def _training_rows(subject: Subject) -> Finding:
         f"X has {subject.n_given:,} rows, and {n_fitted:,} were fitted on. That they are others "
         "is taken on trust."
     )
-    return Finding(name, "noted", text)
+    return Finding(name, "told", text)
 
 
 def _first(part: Part, n: int) -> Part:

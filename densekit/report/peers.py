@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
-from scipy.stats import multivariate_normal
+from scipy.stats import multivariate_normal, trim_mean
 from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KernelDensity
@@ -22,6 +22,7 @@ COMPONENTS = (1, 2, 3, 5, 8)
 MAX_COLUMNS_OF_FULL = 64  # of full covariances: beyond, there is one of one component only
 RIDGE = 1e-4  # added to variances of standardised columns
 N_FOLDS = 3
+TRIMMED_SHARE = 0.05
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Line:
     name, detail : str
     nats, error : float
         Mean over the scored rows, and its standard error.
+    median, trimmed : float
+        Of the scored rows; the mean without the outermost 5 % on each side.
     gap, gap_error : float or None
         The reported estimator's nats less these, row by row; None for itself.
     n_outside : int
@@ -43,6 +46,8 @@ class Line:
     detail: str
     nats: float
     error: float
+    median: float
+    trimmed: float
     gap: float | None
     gap_error: float | None
     n_outside: int
@@ -160,11 +165,17 @@ def _line(
 ) -> Line:
     n_outside = int(np.isneginf(scores).sum())
     nats, error = mean_and_error(scores)
-    if own is None:
-        return Line(name, detail, nats, error, None, None, n_outside)
-    with np.errstate(invalid="ignore"):
-        gap, gap_error = mean_and_error(own - scores)
-    return Line(name, detail, nats, error, gap, gap_error, n_outside)
+    gap, gap_error = None, None
+    if own is not None:
+        with np.errstate(invalid="ignore"):
+            gap, gap_error = mean_and_error(own - scores)
+    median, trimmed = float(np.median(scores)), trimmed_mean(scores)
+    return Line(name, detail, nats, error, median, trimmed, gap, gap_error, n_outside)
+
+
+def trimmed_mean(values: NDArray[np.float64]) -> float:
+    """Mean without the outermost 5 % on each side."""
+    return float(trim_mean(values, TRIMMED_SHARE))
 
 
 def mean_and_error(values: NDArray[np.float64]) -> tuple[float, float]:

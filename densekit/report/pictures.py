@@ -18,7 +18,9 @@ from densekit.plots.density import DensityDisplay
 from densekit.plots.latents import latents_and_base
 from densekit.report.subject import Part, Subject
 
-MAX_PAIR_COLUMNS = 4
+MAX_PAIR_COLUMNS = 3
+WIDTH = 6.4  # inches of a figure, which a page stretches to its own width
+NARROW_PAGE, READABLE = 400, 9.0  # pixels of a phone's page, and of the smallest letters on it
 
 
 @dataclass(frozen=True)
@@ -28,16 +30,19 @@ class Picture:
     uri: str
     alt: str
     caption: str
-    width: int
 
 
 def draw(
     plot: Callable[[Any], Any], size: tuple[float, float], *, alt: str, caption: str
 ) -> Picture:
-    """Call a display's `plot` with an axes of a new figure of so many inches."""
+    """Call a display's `plot` with an axes of a new figure of so many inches.
+
+    Letters are made as large as a page of 400 pixels needs.
+    """
     try:
         from matplotlib.backends.backend_svg import FigureCanvasSVG
         from matplotlib.figure import Figure
+        from matplotlib.text import Text
     except ImportError:
         raise MissingExtraError(
             "write_report needs matplotlib: pip install 'densekit[report]'."
@@ -45,10 +50,13 @@ def draw(
     figure = Figure(figsize=size, layout="constrained", dpi=150)  # of what is not drawn in lines
     FigureCanvasSVG(figure)
     plot(figure.subplots())
+    points = READABLE / NARROW_PAGE * size[0] * 72
+    for text in figure.findobj(Text):
+        text.set_fontsize(max(text.get_fontsize(), points))
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     data = base64.b64encode(buffer.getvalue()).decode()
-    return Picture(f"data:image/svg+xml;base64,{data}", alt, caption, round(96 * size[0]))
+    return Picture(f"data:image/svg+xml;base64,{data}", alt, caption)
 
 
 def training(subject: Subject) -> Picture | None:
@@ -59,7 +67,7 @@ def training(subject: Subject) -> Picture | None:
     display = TrainingDisplay(history)
     return draw(
         lambda ax: display.plot(ax=ax),
-        (7.2, 4.6),
+        (WIDTH, 4.6),
         alt="Log-likelihood and learning rate over epochs",
         caption="Mean log-likelihood of each epoch; the weights of the marked epoch were kept.",
     )
@@ -86,7 +94,7 @@ def scores(rows: NDArray[np.float64], samples: NDArray[np.float64]) -> Picture |
 
     return draw(
         plot,
-        (7.2, 3.2),
+        (WIDTH, 3.4),
         alt="Histograms of the log-likelihood of held-out rows and of samples",
         caption="Where the density is right, rows and samples score alike. Values beyond the axis "
         "are counted in the outermost bins.",
@@ -101,11 +109,11 @@ def latents(subject: Subject) -> tuple[Picture, LatentDisplay] | None:
     values, base, names = latents_and_base(subject.estimator, part.X, part.y)
     display = LatentDisplay(values, base, names=names)
     picture = draw(
-        lambda ax: display.plot(ax=ax),
-        (8.4, 4.4),
+        lambda ax: display.plot(ax=ax, is_stacked=True),
+        (WIDTH, 9.6),
         alt="Quantiles and probability integral transforms of latents against the base",
         caption="Each curve is a column of the latents, and one more their log-density under the "
-        "base. Right, curves stay inside the band with a probability of 95% if the fit is right.",
+        "base. Below, curves stay inside the band with a probability of 95% if the fit is right.",
     )
     return picture, display
 
@@ -123,7 +131,6 @@ def beside_samples(subject: Subject, samples: Any, sampled: Part) -> list[Pictur
         return [_levels(data, sampled.table)]
     chosen = _most_different(data, sampled.table)
     names = [subject.names[i] for i in chosen]
-    size = 1.75 * len(chosen) + 1.2
     pictures = []
     if data.shape[1] <= 2 and not subject.has_numbers:
         pictures.append(_density(subject))
@@ -135,7 +142,7 @@ def beside_samples(subject: Subject, samples: Any, sampled: Part) -> list[Pictur
         pictures.append(
             draw(
                 lambda ax: display.plot(ax=ax),
-                (max(size, 4.2), max(size, 3.6)),
+                (WIDTH, WIDTH if len(chosen) > 1 else 4.0),
                 alt="Held-out rows beside samples, pair of columns by pair",
                 caption=f"Dots are held-out rows, lines enclose half and 95% of samples.{which}",
             )
@@ -158,7 +165,7 @@ def image_grid(subject: Subject, table: NDArray[np.float64], title: str) -> Pict
     )
     return draw(
         lambda ax: grid.plot(ax=ax),
-        (7.0, 7.0 * n_rows * height / (n_columns * width)),
+        (WIDTH, WIDTH * n_rows * height / (n_columns * width)),
         alt=f"{title}: a grid of {n_rows * n_columns} images of {height} x {width} pixels",
         caption=f"{title}: black is level 0, white level {images.n_levels - 1}.",
     )
@@ -168,7 +175,7 @@ def _density(subject: Subject) -> Picture:
     X = subject.scored.X
     return draw(
         lambda ax: DensityDisplay.from_estimator(subject.estimator, X, ax=ax),
-        (6.2, 4.8),
+        (WIDTH, 4.9),
         alt="The fitted density with held-out rows",
         caption="The fitted density with held-out rows.",
     )
@@ -178,7 +185,7 @@ def _levels(data: NDArray[np.float64], samples: NDArray[np.float64]) -> Picture:
     """Means and correlations of columns of levels, in rows and in samples; dots would coincide."""
 
     def plot(ax: Any) -> None:
-        axes = tools.grid_of_axes(ax, 1, 2, who="write_report", figsize=(8.4, 4.2))[0]
+        axes = tools.grid_of_axes(ax, 2, 1, who="write_report", figsize=(WIDTH, 8.4))[:, 0]
         means = [data.mean(axis=0), samples.mean(axis=0)]
         can_vary = np.array([part.std(axis=0) > 0 for part in (data, samples)]).all(axis=0)
         pairs = np.triu_indices(int(can_vary.sum()), 1)
@@ -194,7 +201,7 @@ def _levels(data: NDArray[np.float64], samples: NDArray[np.float64]) -> Picture:
 
     return draw(
         plot,
-        (8.4, 4.2),
+        (WIDTH, 8.4),
         alt="Means and correlations of columns in held-out rows and in samples",
         caption="On the diagonal, samples are as held-out rows are.",
     )

@@ -25,6 +25,9 @@ MAX_ROWS_FOR_PEERS = 5000
 N_SAMPLES, N_IMAGE_SAMPLES = 2000, 48
 
 
+MAX_REPEATED = 10  # columns that are named
+
+
 @dataclass(frozen=True)
 class Part:
     """Some rows of X.
@@ -81,6 +84,31 @@ class Subject:
     @property
     def has_numbers(self) -> bool:
         return isinstance(self.context, Numbers)
+
+    @property
+    def repeated(self) -> dict[Any, tuple[Any, float]]:
+        """Columns of which many rows share a value: the value and its share; none of levels."""
+        if self.is_discrete:
+            return {}
+        found: dict[Any, tuple[Any, float]] = getattr(self.estimator, "repeated_values_", {})
+        return found
+
+    def repeated_in_words(self) -> str:
+        """Which columns repeat values, and what that means for nats."""
+        columns = [
+            f"{column if isinstance(column, str) else f'column {column}'} "
+            f"({value:.6g} in {share:.0%} of the rows)"
+            if isinstance(value, int | float | np.number)
+            else f"{column} ({value} in {share:.0%} of the rows)"
+            for column, (value, share) in self.repeated.items()
+        ]
+        shown = ", ".join(columns[:MAX_REPEATED])
+        more = f" and {len(columns) - MAX_REPEATED} more" if len(columns) > MAX_REPEATED else ""
+        return (
+            f"Values repeat in {shown}{more}. There a density has no finite height, so nats are no "
+            "measure: any density can be made to score as high as one likes. Judge the fit by its "
+            "samples, or model these columns by masses."
+        )
 
     @property
     def has_latents(self) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import secrets
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from densekit.errors import MissingExtraError, PictureError
+from densekit.replacing import replacing
 from densekit.report import pictures
-from densekit.report.audit import audit
+from densekit.report.audit import audit, conclusion
 from densekit.report.facts import MAX_COLUMNS, facts, parameters, rows_used, strangest
 from densekit.report.peers import Line, compare, mean_and_error
 from densekit.report.subject import Part, Subject, make_subject
@@ -66,6 +66,8 @@ def write_report(
         An ImportError: matplotlib or jinja2 is not installed.
     PictureError
         A ValueError: there is no folder to write `path` in.
+    OSError
+        `path` is a folder, a pipe or a device, or cannot be written.
     ContextError
         A ValueError: `y` is needed.
 
@@ -89,7 +91,8 @@ def write_report(
     template = _template()
     subject = make_subject(estimator, X, y, X_train, y_train, np.random.default_rng(random_state))
     page = template.render(**_parts(subject, random_state))
-    _put(page, target)
+    with replacing(target) as file:
+        file.write(page.encode())
     return target
 
 
@@ -104,7 +107,9 @@ def _parts(subject: Subject, random_state: int) -> dict[str, Any]:
     can_compare = subject.context is None or subject.has_labels or subject.has_numbers
     lines = compare(subject, scores, random_state) if can_compare else []
     latents = pictures.latents(subject)
-    findings = audit(subject, lines, scores, sampled, sample_scores)
+    display = latents[1] if latents else None
+    findings = audit(subject, lines, scores, sampled, sample_scores, display)
+    level, verdict = conclusion(findings)
     return {
         "title": f"Report: {type(subject.estimator).__name__}",
         "facts": facts(subject),
@@ -112,8 +117,10 @@ def _parts(subject: Subject, random_state: int) -> dict[str, Any]:
         "names": subject.names if subject.images is None else [],
         "training": pictures.training(subject),
         "rows_used": rows_used(subject),
-        "lines": [_texts(line) for line in lines],
+        "lines": [_texts(line, is_measure=not subject.repeated) for line in lines],
+        "repeated": subject.repeated_in_words() if subject.repeated else "",
         "own_nats": "{:.3f} +- {:.3f}".format(*mean_and_error(scores)).removesuffix(" +- nan"),
+        "own_median": f"{np.median(scores):.3f}",
         "is_discrete": subject.is_discrete,
         "given_labels": _given_labels(subject),
         "latents": latents[0] if latents else None,
@@ -122,18 +129,22 @@ def _parts(subject: Subject, random_state: int) -> dict[str, Any]:
         "scores": pictures.scores(scores, sample_scores),
         "beside": pictures.beside_samples(subject, samples, sampled),
         "findings": findings,
-        "n_failed": sum(finding.verdict == "failed" for finding in findings),
+        "level": level,
+        "verdict": verdict,
+        "faults": [finding for finding in findings if finding.verdict in ("failed", "noted")],
         "strangest": _strangest(subject, scores),
     }
 
 
-def _texts(line: Line) -> dict[str, Any]:
-    gap = "" if line.gap is None else f"{line.gap:+.2f} +- {line.gap_error:.2f}"
+def _texts(line: Line, *, is_measure: bool) -> dict[str, Any]:
+    """One line of the table; where values repeat, no estimator is said to be ahead."""
+    gap = "" if line.gap is None or not is_measure else f"{line.gap:+.2f} +- {line.gap_error:.2f}"
     gap = gap.removesuffix(" +- nan")
     outside = f" ({line.n_outside} rows have no density at all)" if line.n_outside else ""
     nats = "-inf" if math.isinf(line.nats) else f"{line.nats:.2f} +- {line.error:.2f}"
     return {
         "name": line.name, "detail": line.detail, "nats": nats + outside, "gap": gap,
+        "median": f"{line.median:.2f}", "trimmed": f"{line.trimmed:.2f}",
         "is_own": line.gap is None,
     }  # fmt: skip
 
@@ -197,17 +208,3 @@ def _template() -> Any:
         lstrip_blocks=True,
     )
     return environment.get_template("page.html.j2")
-
-
-def _put(page: str, target: Path) -> None:
-    """Write beside the target, then replace it: a kill leaves the old page or the new one."""
-    draft = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
-    try:
-        with draft.open("x", encoding="utf-8") as file:
-            file.write(page)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(target)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise

@@ -1,0 +1,76 @@
+"""The pages read well where they lie, and what they show is what the files hold."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from densekit.meta import reasons
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "tests" / "plugin_package"
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PLAIN = [page for page in PAGES if page.name != "index.md"]  # a table of contents for Sphinx alone
+
+
+@pytest.mark.parametrize("page", PLAIN, ids=lambda page: page.name)
+def test_pages_are_plain_markdown(page):
+    text = page.read_text()
+    assert re.findall(r"^(?:```|:::)\{.*", text, re.MULTILINE) == []
+    assert re.findall(r"\{[a-z:]+\}`", text) == []
+
+
+def test_the_code_that_a_page_shows_is_that_of_the_files():
+    shown = re.findall(r"```\w+\n(.*?)\n```", (ROOT / "docs" / "plugins.md").read_text(), re.DOTALL)
+    source = (PACKAGE / "densekit_example" / "__init__.py").read_text()
+    settings = (PACKAGE / "pyproject.toml").read_text()
+    test = (PACKAGE / "tests" / "test_plugin.py").read_text()
+    layer = source[source.index("class Rotation(") : source.index("\n\n\nclass Laplace")]
+    entry = re.search(r"\[project\.entry-points\.\"densekit\.transforms\"\]\n.*", settings)[0]
+    own_test = test[: test.index("\n\n\ndef test_the_registry")]
+    assert shown == [layer, entry, own_test, source.strip(), settings.strip()]
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if p.name != "command_line.md"])
+def test_nothing_is_installed_by_a_name_that_is_not_published(page):
+    assert "pip install 'densekit" not in page.read_text()
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/guide.md"])
+def test_words_of_the_field_are_explained(page):
+    text = (ROOT / page).read_text().lower()
+    for word in ("*nat* is the unit", "*latents*", "simple\ndistribution", "base"):
+        assert word in text or word.replace("\n", " ") in text
+
+
+def test_links_lead_somewhere():
+    missing = [
+        (page.name, target)
+        for page in PAGES
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())
+        if not (page.parent / target).exists()
+    ]
+    assert missing == []
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (1.366e6, "1,366,000"),
+        (-123456.7, "-123,457"),
+        (2019, "2019"),
+        (9999.7, "10,000"),
+        (12.3456, "12.35"),
+        (0.5, "0.5"),
+        (3.0, "3"),
+        (0.00012345, "0.0001234"),
+        (0, "0"),
+        (1e-9, "1e-09"),
+        (1e300, "1e+300"),
+        (float("inf"), "inf"),
+        (True, "True"),
+        ("red", "red"),
+    ],
+)
+def test_numbers_in_reasons_are_written_for_people(number, text):
+    assert reasons._short(number) == text
