@@ -37,6 +37,10 @@ class TableError(DensekitError, ValueError):
     """A table cannot be read or written: its name, its form or one of its cells is at fault."""
 
 
+class ColumnTypeError(TableError, TypeError):
+    """Columns hold something else than numbers, such as text or dates."""
+
+
 class DivergenceError(DensekitError, RuntimeError):
     """Training met non-finite losses again after every remedy was tried."""
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn.utils import check_array as as_array
 from sklearn.utils.validation import validate_data
 
+from densekit.data.frames import column_names
 from densekit.errors import TableError
 
 
@@ -102,7 +103,7 @@ def _name_the_cell(X: Any, who: str) -> None:
     if not is_wrong.any():
         return
     row, column = np.argwhere(is_wrong)[0]
-    name = getattr(X, "columns", range(values.shape[1]))[column]
+    name = column_names(X, values.shape[1])[column]
     value = "NaN" if np.isnan(values[row, column]) else values[row, column]
     raise ValueError(
         f"{who} got {value} in row {row}, column {name!r} ({is_wrong.any(1).sum()} such rows), "

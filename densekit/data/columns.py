@@ -8,6 +8,7 @@ from typing import Any
 
 import narwhals.stable.v2 as nw
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 
@@ -17,29 +18,28 @@ class Columns:
 
     Attributes
     ----------
-    names : tuple of str or None
-        Column names of a data frame; None for an array.
+    names : tuple or None
+        Column names of a data frame, of any type that its container knows; None for an array.
     backend : str or None
         "pandas", "polars" and so on; None for an array.
     dtypes : tuple of numpy dtype
         Type of each column; one entry for an array.
     """
 
-    names: tuple[str, ...] | None
+    names: tuple[Any, ...] | None
     backend: str | None
     dtypes: tuple[np.dtype[Any], ...]
 
     @classmethod
     def of(cls, X: Any) -> Columns:
         """Describe an array or a data frame."""
-        try:
-            frame = nw.from_native(X, eager_only=True, pass_through=True)
-        except nw.exceptions.DuplicateError as error:
-            raise ValueError(f"X has two columns of the same name; rename one: {error}") from None
+        frame = nw.from_native(X, eager_only=True, pass_through=True)
         if not isinstance(frame, nw.DataFrame):
             return cls(None, None, (np.asarray(X).dtype,))
         names = tuple(frame.columns)
-        dtypes = tuple(frame[name].to_numpy().dtype for name in names)
+        # By position: `frame[name]` reads rows where names are whole numbers. One row tells types.
+        first = frame.head(1)
+        dtypes = tuple(first[:, i].to_numpy().dtype for i in range(len(names)))
         return cls(names, frame.implementation.value, dtypes)
 
     def table(self, X: Any, *, who: str) -> Any:
@@ -61,11 +61,22 @@ class Columns:
         types = [_sample_type(dtype, is_discrete) for dtype in self.dtypes]
         if self.names is None or self.backend is None:
             return _narrow(rows, bounds, types[0])
-        values = {
-            name: _narrow(rows[:, i], bounds[:, i], types[i]) for i, name in enumerate(self.names)
-        }
+        columns = [_narrow(rows[:, i], bounds[:, i], kind) for i, kind in enumerate(types)]
+        if self.backend == nw.Implementation.PANDAS.value:  # whose names may be of any type
+            frame = pd.DataFrame(dict(enumerate(columns)))
+            frame.columns = _pandas_index(self.names)
+            return frame
         backend: Any = self.backend
+        values = dict(zip(self.names, columns, strict=True))
         return nw.from_dict(values, backend=backend).to_native()
+
+
+def _pandas_index(names: tuple[Any, ...]) -> pd.Index:
+    """Names as an index of pandas, which has levels where all names are tuples."""
+    has_levels = len({len(name) if isinstance(name, tuple) else None for name in names}) == 1
+    if has_levels and isinstance(names[0], tuple):
+        return pd.MultiIndex.from_tuples(names)
+    return pd.Index(names)
 
 
 def _sample_type(dtype: np.dtype[Any], is_discrete: bool) -> np.dtype[Any]:

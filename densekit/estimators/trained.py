@@ -26,6 +26,7 @@ from densekit.data.context import (
     read_condition,
 )
 from densekit.data.devices import parse_device
+from densekit.data.frames import as_numbers
 from densekit.data.images import Images
 from densekit.data.initialisation import seeded_initialisation
 from densekit.data.rows import (
@@ -120,6 +121,7 @@ class TrainedDensity(StoredDensity, BaseEstimator):
         check_parameters(self)
         who, is_warm = type(self).__name__, self._is_warm()
         device = parse_device(self.device, who)
+        X = as_numbers(X, source=who)
         if not is_warm:
             self._form_: Columns | Images = self._describe(X)
         x = self._validate(X, is_warm)
