@@ -18,7 +18,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from densekit.data.writers import PARTIAL_SUFFIX
+from densekit.data.outputs import PARTIAL_SUFFIX
 
 N_FEATURES = 8
 ROWS_AT_ONCE = 250_000

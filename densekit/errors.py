@@ -37,6 +37,10 @@ class TableError(DensekitError, ValueError):
     """A table cannot be read or written: its name, its form or one of its cells is at fault."""
 
 
+class OutputError(DensekitError, ValueError):
+    """An output cannot be written, or is one of the inputs."""
+
+
 class ColumnTypeError(TableError, TypeError):
     """Columns hold something else than numbers, such as text or dates."""
 
@@ -143,3 +147,7 @@ class CheckpointWarning(UserWarning):
 
 class CompiledCacheWarning(UserWarning):
     """Compiled code could not be kept on disk; each process compiles it anew."""
+
+
+class PrecisionWarning(UserWarning):
+    """Numbers of a table have more digits than floating-point numbers keep."""

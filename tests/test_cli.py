@@ -361,7 +361,10 @@ def test_the_examples_of_the_help_run(folder, example, monkeypatch, tmp_path):
         assert run(app, fit).exit_code == 0
     if words[0] in ("fit", "compare"):
         words += [
-            word for word in QUICK if word.partition("=")[0] not in example or word == "--set"
+            word
+            for word in QUICK
+            if word.partition("=")[0] not in example.replace("max-epochs", "max_epochs")
+            or word == "--set"
         ]
         words = _without_bare_sets(words)
     standard_input = (tmp_path / "rows.csv").read_bytes() if " < " in example else None

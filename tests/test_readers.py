@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from densekit.cli.rows import model_rows
 from densekit.data import readers, writers
 from densekit.data.cells import check_cells
+from densekit.data.outputs import PARTIAL_SUFFIX
 from densekit.data.readers import open_table
-from densekit.data.writers import PARTIAL_SUFFIX, open_writer
+from densekit.data.writers import open_writer
 from densekit.errors import MissingExtraError, TableError
 
 FORMATS = ("csv", "csv.gz", "parquet", "feather")

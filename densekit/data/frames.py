@@ -90,7 +90,7 @@ def refuse(faults: list[str], source: str) -> None:
 
 def shown_cell(cell: Any) -> str:
     """A cell as an error shows it, however long it is."""
-    text = repr(cell)
+    text = repr(cell.item() if isinstance(cell, np.number | np.bool_) else cell)
     if len(text) > MAX_CHARACTERS_OF_A_CELL:
         return text[:MAX_CHARACTERS_OF_A_CELL] + "..."
     return text
