@@ -55,8 +55,8 @@ def check_draws(model: Any, path: Any) -> None:
     """
     if not hasattr(model, "sample"):
         raise typer.BadParameter(
-            f"{path} is a {type(model).__name__}, which draws no rows; give a density, such as "
-            "`densekit fit --model nsf` makes."
+            f"{path} is no density but {type(model).__name__}, which draws no rows; give a "
+            "density, such as `densekit fit --model nsf` makes."
         )
 
 

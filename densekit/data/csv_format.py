@@ -134,7 +134,10 @@ def find_format(
         and not _are_counted(rows[0]),
         "the names x0, x1 and so on": options.has_header is False,
     }
-    return replace(found, notes=_notes(found, unusual))
+    notes = _notes(found, unusual)
+    if thousands is None and options.decimal is not None:  # said, so that the other is no decimal
+        thousands = "." if options.decimal == "," else ","
+    return replace(found, notes=notes, thousands=thousands)
 
 
 def read_header(file: Iterable[str], separator: str) -> list[str]:
@@ -277,13 +280,15 @@ def _find_numbers(
     """Decimal mark, mark of thousands, and the columns of numbers and of percentages."""
     odd: dict[int, list[str]] = {}
     percentages: set[int] = set()
+    whole: set[int] = set()  # numbers that are the same with every mark
     for i, column in enumerate(zip(*_rectangle(rows), strict=True)):
         cells = [cell for cell in column if cell]
         if cells and all(cell.endswith("%") for cell in cells):
             percentages.add(i)
             cells = [cell.removesuffix("%").strip() for cell in cells]
         elif all(map(_WHOLE.fullmatch, cells)):
-            continue  # whole numbers are the same with every mark
+            whole.add(i)
+            continue
         if cells and all(map(_ODD_NUMBER.fullmatch, cells)):
             odd[i] = cells
     best: tuple[str, str | None] = (decimal or ".", None)
@@ -293,7 +298,7 @@ def _find_numbers(
         found = {i for i, cells in odd.items() if all(map(pattern.fullmatch, cells))}
         if len(found) > n_best:
             best, n_best, numbers = (mark, thousands), len(found), found
-    return (*best, frozenset(numbers), frozenset(percentages & numbers))
+    return (*best, frozenset(numbers | whole), frozenset(percentages & numbers))
 
 
 def _candidates(

@@ -1,25 +1,30 @@
-"""Names and texts in CSV that no spreadsheet takes for formulas, and back.
+"""Names and texts in CSV that are inert in spreadsheets and terminals, and names read back.
 
-A text that begins with ``=``, ``+``, ``-``, ``@``, a tab or a carriage return is written with an
-apostrophe in front, unless it is a number; so is one that begins with apostrophes and then one of
-these. The reader takes one apostrophe off such names, so that what densekit writes comes back.
+A text that begins with ``=``, ``+``, ``-`` or ``@`` is written with an apostrophe in front, unless
+it is a number; so is one that begins with apostrophes and then one of these. Control characters are
+written as ``\\x1b``, and so is the backslash of a text that looks like that. The reader undoes both
+in names, so that the names in what densekit writes come back.
 """
 
 from __future__ import annotations
 
 import re
 
-_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+_FORMULA = re.compile(r"'*[=+\-@]")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]|\\(?=x[0-9a-f]{2})")
+_ESCAPED = re.compile(r"\\x([0-9a-f]{2})")
 
 
 def as_written(text: str) -> str:
     """A name or text cell as it stands in CSV."""
+    text = _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
     is_formula = _FORMULA.match(text) is not None and _NUMBER.fullmatch(text) is None
     return f"'{text}" if is_formula else text
 
 
 def as_read(text: str) -> str:
     """Undo `as_written`."""
-    is_marked = text.startswith("'") and _FORMULA.match(text) is not None
-    return text[1:] if is_marked else text
+    if text.startswith("'") and _FORMULA.match(text) is not None:
+        text = text[1:]
+    return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), text)
