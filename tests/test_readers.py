@@ -63,6 +63,13 @@ def test_read_gives_the_columns_that_are_wanted(tmp_path, ending):
     pd.testing.assert_frame_equal(table.read(["c d", "a"]), rows[["c d", "a"]])
 
 
+@pytest.mark.parametrize("ending", FORMATS)
+def test_a_file_is_read_as_often_as_is_asked(tmp_path, ending):
+    table = open_table(write(frame(), tmp_path / f"rows.{ending}"))
+    for _ in range(2):
+        pd.testing.assert_frame_equal(table.read(), frame())
+
+
 @pytest.mark.parametrize("shape", [(9, 2), (9, 4, 4), (9, 4, 4, 3)])
 @pytest.mark.parametrize("ending", ["npy", "npz"])
 def test_arrays_and_images_go_through(tmp_path, shape, ending):

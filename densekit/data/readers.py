@@ -112,23 +112,25 @@ class ParquetTable(Table):
     def __init__(self, path: Path):
         super().__init__(path)
         import_pyarrow(path)
-        import pyarrow.parquet
-
-        with _arrow_explained(self.source, "Parquet"):
-            self._file = pyarrow.parquet.ParquetFile(
-                path, buffer_size=READ_BUFFER_BYTES, pre_buffer=False
-            )
-        self.columns = _without_index(self._file.schema_arrow)
-        self.n_rows = self._file.metadata.num_rows
+        with _arrow_explained(self.source, "Parquet"), self._open() as file:
+            self.columns = _without_index(file.schema_arrow)
+            self.n_rows = file.metadata.num_rows
 
     def chunks(self, n_rows: int, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
         names = list(columns if columns is not None else self.columns or ())
         self.check_not_empty(self.n_rows or 0)
-        with _arrow_explained(self.source, "Parquet"), self._file:
+        with _arrow_explained(self.source, "Parquet"), self._open() as file:
             size = min(n_rows, self.n_rows or 1)
-            for batch in self._file.iter_batches(batch_size=size, columns=names):
+            for batch in file.iter_batches(batch_size=size, columns=names):
                 if batch.num_rows > 0:
                     yield _to_frame(batch, names)
+
+    def _open(self) -> Any:
+        import pyarrow.parquet
+
+        return pyarrow.parquet.ParquetFile(
+            self.path, buffer_size=READ_BUFFER_BYTES, pre_buffer=False
+        )
 
 
 class FeatherTable(Table):
