@@ -2,6 +2,7 @@
 
 import datetime
 import decimal
+import time
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from densekit import AnomalyDetector, MADEEstimator, RealNVPEstimator
 from densekit.data.columns import Columns
 from densekit.data.frames import as_numbers
-from densekit.errors import ColumnTypeError, TableError
+from densekit.errors import ColumnTypeError, SupportError, TableError
 
 N_ROWS = 12
 VALUES = np.random.default_rng(0).normal(size=(N_ROWS, 3))
@@ -191,3 +192,31 @@ def test_decimals_and_large_integers_are_numbers(container):
     if container is pd.DataFrame:
         rows["wei"] = [10**25 + i * 10**20 for i in range(N_ROWS)]
     assert np.isfinite(quick().fit(container(rows)).score_samples(container(rows))).all()
+
+
+def test_bounds_are_given_by_names_that_are_numbers():
+    frame = pd.DataFrame(np.abs(VALUES) - np.array([0, 0, 5]), columns=[1, 0, 2020])
+    model = quick(support={2020: "real", 1: "positive"}).fit(frame)
+    assert model.support_[0].tolist() == [0.0, -np.inf, -np.inf]
+    with pytest.raises(SupportError, match=r"column 2; columns are \[1, 0, 2020\]"):
+        quick(support={2: "real"}).fit(frame)
+
+
+def test_time_grows_with_the_number_of_columns_and_not_its_square():
+    seconds = []
+    for n_columns in (1_000, 10_000):
+        frame = pd.DataFrame(np.zeros((2, n_columns)), columns=range(7, 7 + n_columns))
+        start = time.perf_counter()
+        columns = Columns.of(as_numbers(frame, source="X"))
+        bounds = np.tile([[-np.inf], [np.inf]], n_columns)
+        columns.restore(np.zeros((2, n_columns)), bounds, is_discrete=False)
+        seconds.append(time.perf_counter() - start)
+    assert seconds[1] < 30 * seconds[0] + 1
+
+
+def test_names_that_are_numbers_are_not_taken_in_another_order():
+    frame = pd.DataFrame(VALUES, columns=[2019, 2020, 2021])
+    model = quick().fit(frame)
+    with pytest.raises(TableError, match=r"columns in another order.*2021, 2020, 2019"):
+        model.score_samples(frame[[2021, 2020, 2019]])
+    model.score_samples(VALUES)

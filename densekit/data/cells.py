@@ -155,11 +155,12 @@ def _as_floats(cells: NDArray[Any]) -> NDArray[np.float64]:
 
 def _fault(column: pd.Series, values: NDArray[Any] | None, first_row: int) -> str | None:
     """What is wrong with a column where it first is; None where all is well."""
-    missing = column.isna().to_numpy()
     if values is not None and values.dtype.kind in "biu":
         return None
     if values is not None and values.dtype.kind == "f":
         wrong = ~np.isfinite(values)
+        if not wrong.any():
+            return None
     elif column.dtype == object:
         wrong = np.array([not is_number(cell) for cell in column])
     else:
@@ -167,6 +168,7 @@ def _fault(column: pd.Series, values: NDArray[Any] | None, first_row: int) -> st
         wrong = np.asarray(pd.isna(parsed))
         if not wrong.any():  # a whole column is of another type, though its cells look like numbers
             wrong = np.ones(len(column), dtype=bool)
+    missing = column.isna().to_numpy()
     wrong = wrong | missing
     if not wrong.any():
         return None

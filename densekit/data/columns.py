@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from densekit.errors import TableError
+
 
 @dataclass(frozen=True)
 class Columns:
@@ -37,13 +39,26 @@ class Columns:
         if not isinstance(frame, nw.DataFrame):
             return cls(None, None, (np.asarray(X).dtype,))
         names = tuple(frame.columns)
-        # By position: `frame[name]` reads rows where names are whole numbers. One row tells types.
-        first = frame.head(1)
-        dtypes = tuple(first[:, i].to_numpy().dtype for i in range(len(names)))
+        # In order: `frame[name]` reads rows where names are whole numbers. One row tells types.
+        dtypes = tuple(column.to_numpy().dtype for column in frame.head(1).iter_columns())
         return cls(names, frame.implementation.value, dtypes)
 
     def table(self, X: Any, *, who: str) -> Any:
-        """X itself, which is a table already; `Images` has more to do."""
+        """X itself, which is a table already; `Images` has more to do.
+
+        scikit-learn compares names that are text; others are compared here.
+        """
+        frame = nw.from_native(X, eager_only=True, pass_through=True)
+        if self.names is None or not isinstance(frame, nw.DataFrame):
+            return X
+        names = tuple(frame.columns)
+        are_text = all(isinstance(name, str) for name in names)
+        if not are_text and names != self.names and set(names) == set(self.names):
+            raise TableError(
+                f"{who} got X with the columns in another order than in fit: "
+                f"{', '.join(map(repr, names[:5]))}, expected "
+                f"{', '.join(map(repr, self.names[:5]))}; reorder them."
+            )
         return X
 
     def rows(self, table: NDArray[Any], *, who: str) -> NDArray[Any]:
@@ -103,10 +118,15 @@ def _narrow(rows: NDArray[Any], bounds: NDArray[np.float64], dtype: np.dtype[Any
     return np.clip(narrow, low, high).astype(dtype)
 
 
-def column_index(key: Any, names: Sequence[str] | None, n_features: int) -> int | None:
-    """Place of a column given by name or by number; None when there is no such column."""
-    if isinstance(key, str):
-        return list(names).index(key) if names is not None and key in names else None
+def column_index(key: Any, names: Sequence[Any] | None, n_features: int) -> int | None:
+    """Index of a column given by name or by number; None when there is no such column.
+
+    Where the names themselves are no text, as those of a frame of wavelengths, a number is a name.
+    """
+    if names is not None and key in names:
+        return list(names).index(key)
+    if isinstance(key, str) or (names is not None and not all(isinstance(n, str) for n in names)):
+        return None
     is_number = isinstance(key, int | np.integer) and 0 <= key < n_features
     return int(key) if is_number else None
 

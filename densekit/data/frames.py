@@ -134,9 +134,8 @@ def _unmasked(X: Any, source: str) -> NDArray[Any]:
 
 
 def _frame_faults(frame: Any) -> Iterator[str]:
-    """What is wrong with each column, which is taken by its position: names may be numbers."""
-    for i, name in enumerate(frame.columns):
-        column = frame[:, i]
+    """What is wrong with each column, which is not taken by its name: names may be numbers."""
+    for name, column in zip(frame.columns, frame.iter_columns(), strict=True):
         dtype = column.dtype
         if (dtype.is_numeric() and "Int128" not in str(dtype)) or dtype == nw.Boolean:
             continue

@@ -224,8 +224,8 @@ def as_frame(rows: Any) -> pd.DataFrame:
     if isinstance(rows, np.ndarray):
         return _name_columns(rows)
     frame = nw.from_native(rows, eager_only=True)
-    columns = {name: frame[:, i].to_numpy() for i, name in enumerate(frame.columns)}
-    return pd.DataFrame(columns)
+    columns = [column.to_numpy() for column in frame.iter_columns()]
+    return pd.DataFrame(dict(zip(frame.columns, columns, strict=True)))
 
 
 def _name_columns(rows: NDArray[Any]) -> pd.DataFrame:

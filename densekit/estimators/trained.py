@@ -175,8 +175,7 @@ class TrainedDensity(StoredDensity, BaseEstimator):
             self.support_ = form.bounds
             return form.rows(x, who=who)
         if not is_warm:
-            names = getattr(self, "feature_names_in_", None)
-            self.support_ = parse_support(self.support, x.shape[1], names, who=who)
+            self.support_ = parse_support(self.support, x.shape[1], form.names, who=who)
         check_inside(x, self.support_, who=who)
         levels = self._levels()
         if levels is not None:
