@@ -536,6 +536,8 @@ def test_anomalies_below_a_level_with_reasons_beside_columns_of_the_data(detecto
     whole = pd.read_csv(out)
     assert list(whole.columns) == ["a", "b", "name", "score", "p_value", "selected"]
     pd.testing.assert_frame_equal(whole[["a", "b", "name"]], pd.read_csv(detector / "rows.csv"))
+    good(*command, "--drop", "name", "--id", "b", "--out", out)
+    assert list(pd.read_csv(out).columns) == ["b", "score", "p_value", "selected"]
     listing = good(*command, "--id", "name", "--reasons").stdout
     assert "r5" in listing
     assert "a was 40" in listing

@@ -288,14 +288,14 @@ def test_long_integers_and_decimals_are_numbers_and_lost_digits_are_said(tmp_pat
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     names=st.lists(
-        st.text(st.characters(codec="utf-8"), min_size=1).map(str.strip).filter(bool),
+        st.text(st.characters(codec="utf-8"), min_size=1),
         min_size=2,
         max_size=5,
         unique=True,
     )
 )
 def test_names_come_back_from_csv_and_are_inert_in_it(tmp_path, names):
-    assume(names[0] != "Unnamed: 0" and not names[0].startswith("#"))
+    assume(names[0] != "Unnamed: 0")
     path = tmp_path / "rows.csv"
     with open_writer(path) as writer:
         writer.write(pd.DataFrame(np.ones((2, len(names))), columns=names))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -117,12 +117,13 @@ def anomalies(
     DATA may be larger than memory.
     """
     from densekit.cli import models
+    from densekit.cli.rows import Choice
     from densekit.data.outputs import check_no_input_is_replaced
     from densekit.data.writers import check_output
 
     reporter: Reporter = ctx.obj
     _check_levels(fdr, alpha)
-    choice, ids = _choice(target, drop, keep, id_)
+    choice, ids = Choice(target or (), drop or (), keep or ()), list(dict.fromkeys(id_ or ()))
     inputs = {"MODEL": model, "DATA": data, "--reference": reference}
     check_no_input_is_replaced({"--out": out}, inputs)
     if out is not None:
@@ -131,6 +132,7 @@ def anomalies(
     fitted = models.load(model)
     if reasons and not hasattr(fitted, "reasons"):
         raise typer.BadParameter(f"--reasons needs a detector, and {model} is none.")
+    choice = _without_ids(choice, ids, fitted)
     table = _table(open_data(data, options, reporter), ids, keep_columns, reasons)
     copied = list(table.columns or ()) if keep_columns else ids
     _check_names(table, copied, reasons)
@@ -156,15 +158,14 @@ def _check_levels(fdr: float | None, alpha: float | None) -> None:
             raise typer.BadParameter(f"{name} {level} is not between 0 and 1.")
 
 
-def _choice(target: Any, drop: Any, keep: Any, ids: Any) -> tuple[Choice, list[str]]:
-    """Which columns are features; those of --id are none."""
-    from densekit.cli.rows import Choice
-
-    names = list(dict.fromkeys(ids or ()))
-    dropped = list(drop or ())
-    dropped += [n for n in names if n not in dropped and n not in (target or ())]
-    kept = [name for name in keep or () if name not in names]
-    return Choice(target or (), dropped, kept), names
+def _without_ids(choice: Choice, ids: list[str], model: Any) -> Choice:
+    """The choice of columns without those of --id, unless they are features of the model."""
+    known = {*choice.target, *choice.drop, *getattr(model, "feature_names_in_", ())}
+    return replace(
+        choice,
+        drop=[*choice.drop, *(name for name in ids if name not in known)],
+        keep=[name for name in choice.keep if name in known or name not in ids],
+    )
 
 
 def _table(table: Table, ids: list[str], keeps_columns: bool, has_reasons: bool) -> Table:
@@ -239,8 +240,6 @@ def _judge(
 
 def _for_reference(choice: Choice, table: Table) -> Choice:
     """The choice of columns for reference rows, which need not have those that are left out."""
-    from dataclasses import replace
-
     known = set(table.columns or ())
     return replace(choice, drop=[name for name in choice.drop if name in known])
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -106,9 +108,24 @@ class CsvWriter(Writer):
 
     def write(self, rows: Any) -> None:
         frame = _without_formulas(as_frame(rows))
-        text = frame.to_csv(index=False, header=self._is_first, lineterminator="\n")
+        text = frame.to_csv(index=False, header=False, lineterminator="\n")
+        if self._is_first:
+            text = _header(list(frame.columns)) + text
         self.file.write(text.encode())
         self._is_first = False
+
+
+def _header(names: list[str]) -> str:
+    """The first line, which would be a comment if it began with a #: all names are quoted then."""
+    line = io.StringIO()
+    is_comment = bool(names) and names[0].startswith("#")
+    writer = csv.writer(
+        line,
+        quoting=csv.QUOTE_ALL if is_comment else csv.QUOTE_MINIMAL,
+        lineterminator="\n",
+    )
+    writer.writerow(names)
+    return line.getvalue()
 
 
 def _without_formulas(frame: pd.DataFrame) -> pd.DataFrame:
