@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -190,6 +191,11 @@ def test_closed_standard_output_is_an_error_before_any_work(monkeypatch):
     monkeypatch.setattr(sys, "stdout", None)
     with pytest.raises(OutputError, match="Standard output is closed"), open_writer("-"):
         pass
+
+
+def test_a_file_that_is_no_table_does_not_go_to_standard_output():
+    with pytest.raises(OutputError, match="does not go to standard output"):
+        outputs.check_place(Path("-"))
 
 
 def test_a_draft_that_is_taken_before_it_is_locked_is_made_again(tmp_path, monkeypatch):

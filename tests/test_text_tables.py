@@ -6,7 +6,9 @@ import io
 import itertools
 import json
 import lzma
+import os
 import sys
+import threading
 import time
 import zipfile
 
@@ -93,6 +95,29 @@ def test_compression_is_known_without_an_ending_and_on_standard_input(
     pd.testing.assert_frame_equal(open_table(written(tmp_path, content)).read(), ROWS)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
     pd.testing.assert_frame_equal(open_table("-").read(), ROWS)
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_a_pipe_that_has_a_path_is_read_once(tmp_path, ending):
+    path = tmp_path / f"rows.{ending}"
+    os.mkfifo(path)
+    if ending == "csv":
+        content = ROWS.to_csv(index=False, sep=";")
+    else:
+        content = ROWS.to_json(orient="records", lines=True)
+    writer = threading.Thread(target=path.write_text, args=(content,))
+    writer.start()
+    table = open_table(path)
+    pd.testing.assert_frame_equal(table.read(), ROWS)
+    writer.join()
+
+
+def test_a_pipe_without_an_ending_is_csv():
+    source, target = os.pipe()
+    os.write(target, ROWS.to_csv(index=False).encode())
+    os.close(target)
+    pd.testing.assert_frame_equal(open_table(f"/dev/fd/{source}").read(), ROWS)
+    os.close(source)
 
 
 def test_standard_input_longer_than_the_sample_is_read_whole(monkeypatch):

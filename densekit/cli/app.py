@@ -51,7 +51,9 @@ app = typer.Typer(
 
 def _print_version(is_wanted: bool) -> None:
     if is_wanted:
-        typer.echo(f"densekit {densekit.__version__}")
+        reporter = Reporter(is_quiet=False, is_debug=False)
+        with _errors_in_one_line("--version", reporter):
+            reporter.result(f"densekit {densekit.__version__}\n")
         raise typer.Exit
 
 

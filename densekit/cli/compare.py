@@ -57,7 +57,7 @@ def compare(
     from densekit.cli.rows import Choice
 
     reporter: Reporter = ctx.obj
-    quiet, given = reporter.is_quiet, settings.parse(set_)
+    quiet, given = not reporter.shows_bars, settings.parse(set_)
     estimators = {name: settings.build(name, dict(given)) for name in model or DEFAULT_MODELS}
     for name, estimator in estimators.items():
         models.check_draws(estimator, name)

@@ -42,7 +42,7 @@ def run(picture: Path, *, max_epochs: int, random_state: int, reporter: Reporter
         f"Breast-cancer measurements: {train.shape[1]} columns, {len(train)} rows to fit, "
         f"{len(test)} held out."
     )
-    quiet = reporter.is_quiet
+    quiet = not reporter.shows_bars
     fits = comparison.peer_fits(train, random_state, is_quiet=quiet)
     fits |= {name: _flow(name, train, max_epochs, random_state, quiet) for name in FLOWS}
     with reporter.bars_as_lines():

@@ -83,7 +83,7 @@ def fit(
     table = open_data(data, csv_options(sep, decimal, encoding, header), reporter)
     X, y = training_rows(table, choice)
     settings.set_default(estimator, given, "random_state", seed)
-    settings.set_default(estimator, given, "verbose", int(not reporter.is_quiet))
+    settings.set_default(estimator, given, "verbose", int(reporter.shows_bars))
     source = type(estimator).__name__
     reporter.say(f"fitting {source} to {len(X):,} rows of shape {X.shape[1:]}")
     start = time.perf_counter()

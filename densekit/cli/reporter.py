@@ -69,6 +69,11 @@ class Reporter:
         """Whether somebody looks on."""
         return self._log is not None and self._log.isatty()
 
+    @property
+    def shows_bars(self) -> bool:
+        """Whether estimators may show their progress, for which there must be a stream."""
+        return not self.is_quiet and sys.stderr is not None
+
     def say(self, message: str) -> None:
         """Print a line on standard error."""
         if not self.is_quiet:

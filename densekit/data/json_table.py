@@ -30,15 +30,19 @@ class JsonTable(Table):
             raise TableError(f"{self.source} cannot be read as JSON: {error}") from error
         if self._text.encoding != PLAIN_ENCODING:
             self.notes.append(f"read {self.source} with the encoding {self._text.encoding}")
+        self._held: list[dict[str, Any]] | None = None  # of a stream, which is read once
         with contextlib.closing(self._objects()) as rows:
             first = next(rows, None)
+            if self._text.is_once and first is not None:
+                self.columns = tuple(first)
+                self._held = [first, *rows]
         if first is None:
             raise TableError(f"{self.source} has no rows; give at least one.")
         self.columns = tuple(first)
 
     def chunks(self, n_rows: int, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
         names = list(self.columns or () if columns is None else columns)
-        rows = self._objects()
+        rows = self._objects() if self._held is None else iter(self._held)
         while part := list(itertools.islice(rows, n_rows)):
             yield pd.DataFrame({name: [row.get(name) for row in part] for name in names})
 

@@ -31,7 +31,11 @@ def check_place(path: Path) -> None:
     ------
     TableError
         A ValueError that says which.
+    OutputError
+        A ValueError: the path is ``-``.
     """
+    if str(path) == STANDARD_OUTPUT:
+        raise OutputError("This does not go to standard output; give a file as --out.")
     if not path.parent.is_dir():
         raise TableError(f"There is no folder {str(path.parent)!r} to write {path.name!r} into.")
     if path.exists() and not path.is_file():

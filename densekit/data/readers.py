@@ -19,7 +19,7 @@ from densekit.data.csv_format import CsvOptions
 from densekit.data.csv_table import CsvTable
 from densekit.data.json_table import JsonTable
 from densekit.data.table import STANDARD_INPUT, Table
-from densekit.data.text_source import COMPRESSED
+from densekit.data.text_source import COMPRESSED, is_pipe
 from densekit.errors import MissingExtraError, TableError, shorten
 
 READ_BUFFER_BYTES = 1 << 20  # of a column chunk of Parquet, which may be larger than memory
@@ -33,7 +33,8 @@ def open_table(path: str | Path, options: CsvOptions | None = None) -> Table:
     path : str or Path
         A file ``.csv``, ``.tsv``, ``.txt``, ``.jsonl`` or ``.json``, also with ``.gz``, ``.bz2``,
         ``.xz``, ``.zip`` or ``.zst`` behind; ``.parquet``, ``.feather``, ``.npy`` or ``.npz``; or
-        ``-`` for CSV on standard input. The first line of CSV holds the columns' names.
+        ``-`` for CSV on standard input, as which pipes without an ending count. The first line of
+        CSV holds the columns' names.
     options : CsvOptions, optional
         How a table in text is written; by default its first lines tell.
 
@@ -56,7 +57,7 @@ def open_table(path: str | Path, options: CsvOptions | None = None) -> Table:
     ending = table_format(path)
     if is_text(path):
         base = ending.removesuffix(path.suffix.lower()) if _is_packed(path) else ending
-        return _TEXT_READERS[base](path, options)
+        return _TEXT_READERS.get(base, CsvTable)(path, options)
     reader = _READERS.get(ending)
     if reader is None:
         raise TableError(
@@ -75,7 +76,12 @@ def is_text(path: str | Path) -> bool:
     """Whether a file is a table in text, by the ending of its name."""
     path = Path(path)
     ending = table_format(path).removesuffix(path.suffix.lower() if _is_packed(path) else "")
-    return str(path) == STANDARD_INPUT or ending in _TEXT_READERS
+    return str(path) == STANDARD_INPUT or ending in _TEXT_READERS or _is_nameless_pipe(path)
+
+
+def _is_nameless_pipe(path: Path) -> bool:
+    """Whether a path is a pipe whose name says nothing, such as ``/dev/fd/63``."""
+    return not path.suffix and path.exists() and is_pipe(path)
 
 
 def _is_packed(path: Path) -> bool:

@@ -7,7 +7,9 @@ import codecs
 import gzip
 import io
 import lzma
+import os
 import re
+import stat
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
@@ -41,7 +43,7 @@ _NO_TEXT = re.compile(rb"[\x00-\x08]")
 
 
 class TextSource:
-    """The text of a file, which may be opened again, or of standard input, which is read once.
+    """The text of a file, which may be opened again, or of a stream, which is read once.
 
     Parameters
     ----------
@@ -70,9 +72,11 @@ class TextSource:
 
     def __init__(self, path: Path, encoding: str | None = None):
         self.path = path
-        self.is_once = str(path) == STANDARD_INPUT
-        self.source = "standard input" if self.is_once else str(path)
-        self._stream: Any = _standard_input() if self.is_once else None
+        is_standard = str(path) == STANDARD_INPUT
+        self.source = "standard input" if is_standard else str(path)
+        self._pipe = None if is_standard else _open_pipe(path)
+        self._stream: Any = _standard_input() if is_standard else self._pipe
+        self.is_once = self._stream is not None
         with self._open_bytes() as file:
             sample = _read(file, SAMPLE_BYTES)
             if self.is_once:
@@ -91,6 +95,8 @@ class TextSource:
             finally:
                 if self.is_once:
                     text.detach()
+                if self._pipe is not None:
+                    self._pipe.close()
 
     @contextmanager
     def _open_bytes(self) -> Iterator[Any]:
@@ -158,6 +164,16 @@ class _Replayed(io.RawIOBase):
         found = self._start.read(len(buffer)) or self._rest.read(len(buffer)) or b""
         buffer[: len(found)] = found
         return len(found)
+
+
+def is_pipe(path: Path) -> bool:
+    """Whether a path is a pipe or another stream, as the shell's ``<(...)`` is."""
+    mode = os.stat(path).st_mode
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def _open_pipe(path: Path) -> BinaryIO | None:
+    return open(path, "rb") if is_pipe(path) else None
 
 
 def _standard_input() -> BinaryIO:
