@@ -12,9 +12,10 @@ import pandas as pd
 import pytest
 
 from densekit.data import outputs
-from densekit.data.outputs import PARTIAL_SUFFIX, check_no_input_is_replaced, replacing
+from densekit.data.outputs import check_no_input_is_replaced
 from densekit.data.writers import open_writer
 from densekit.errors import OutputError
+from densekit.replacing import replacing
 
 
 @pytest.fixture
@@ -91,21 +92,6 @@ def test_names_as_long_as_the_system_allows_can_be_written(tmp_path, length):
     assert len(os.listdir(tmp_path)) == 2
 
 
-def test_only_drafts_of_the_same_file_are_removed(tmp_path):
-    path = tmp_path / "rows.csv"
-    stale = f".rows.csv.{'0' * 16}{PARTIAL_SUFFIX}"
-    others = [
-        f".rows.csv.notes{PARTIAL_SUFFIX}",
-        f".rows.csv.gz.{'0' * 16}{PARTIAL_SUFFIX}",
-        f"rows.csv.{'0' * 16}{PARTIAL_SUFFIX}",
-    ]
-    for name in (stale, *others):
-        (tmp_path / name).write_text("x")
-    with replacing(path) as file:
-        file.write(b"new")
-    assert sorted(os.listdir(tmp_path)) == sorted([*others, "rows.csv"])
-
-
 def test_an_old_file_keeps_its_permissions(data):
     for mode in (0o600, 0o640, 0o755):
         data.chmod(mode)
@@ -116,7 +102,7 @@ def test_an_old_file_keeps_its_permissions(data):
 
 MANY = """
 import sys
-from densekit.data.outputs import replacing
+from densekit.replacing import replacing
 from pathlib import Path
 for i in range(150):
     with replacing(Path(sys.argv[1])) as file:
@@ -196,22 +182,6 @@ def test_closed_standard_output_is_an_error_before_any_work(monkeypatch):
 def test_a_file_that_is_no_table_does_not_go_to_standard_output():
     with pytest.raises(OutputError, match="does not go to standard output"):
         outputs.check_place(Path("-"))
-
-
-def test_a_draft_that_is_taken_before_it_is_locked_is_made_again(tmp_path, monkeypatch):
-    lock, calls = outputs._lock, []
-
-    def late(file):
-        calls.append(file)
-        if len(calls) == 1:
-            next(tmp_path.iterdir()).unlink()
-        return lock(file)
-
-    monkeypatch.setattr(outputs, "_lock", late)
-    with replacing(tmp_path / "rows.csv") as file:
-        file.write(b"x")
-    assert (tmp_path / "rows.csv").read_bytes() == b"x"
-    assert len(calls) == 2
 
 
 FIT = ("--set", "n_layers=1", "--set", "hidden_sizes=[8]", "--set", "n_iter_no_change=100000")

@@ -1,27 +1,21 @@
-"""Where results go: no output is an input, a file is there whole or not at all, stdout too."""
+"""Where results go: no output is an input, and standard output is written whole or fails."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import os
-import re
-import secrets
 import stat
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from densekit.data.table import STANDARD_INPUT
 from densekit.errors import OutputError, TableError
 
-PARTIAL_SUFFIX = ".densekit-partial"
 STANDARD_OUTPUT = STANDARD_INPUT
-MAX_BYTES_OF_A_NAME = 100  # inside the name of a draft: systems allow 255 for the whole
-N_ATTEMPTS = 100  # to make a draft that no other process removes; the second one succeeds
 
 
 def check_place(path: Path) -> None:
@@ -75,31 +69,6 @@ def check_no_input_is_replaced(
         if twin is not None and str(path) != STANDARD_OUTPUT:
             raise OutputError(f"{name} and {twin} are one file ({path}); give each its own.")
         written[name] = place
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Open a draft that takes the place of `path` when the block ends without an error.
-
-    An old file's permissions are kept. A draft that a killed process left is removed.
-    """
-    path = path.resolve()
-    _remove_stale(path)
-    file, draft = _new_draft(path)
-    try:
-        with file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-            with contextlib.suppress(FileNotFoundError, AttributeError):  # Windows has no fchmod
-                os.fchmod(file.fileno(), stat.S_IMODE(os.stat(path).st_mode))
-            if os.name != "nt":  # under its lock, so that nobody takes it for a stale one
-                os.replace(draft, path)
-        if os.name == "nt":
-            os.replace(draft, path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
 
 
 class StandardOutput:
@@ -157,48 +126,3 @@ def _identity(path: str | Path, descriptor: int) -> tuple[int, int] | None:
 
 def _shown(path: Any, stream: str) -> str:
     return f"standard {stream}" if str(path) == STANDARD_INPUT else str(path)
-
-
-def _new_draft(path: Path) -> tuple[BinaryIO, Path]:
-    """A new locked file beside `path`, under a name that no other writer has."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    for _ in range(N_ATTEMPTS):
-        name = f"{_draft_start(path)}{secrets.token_hex(8)}{PARTIAL_SUFFIX}"
-        draft = path.with_name(name)
-        file: BinaryIO = open(os.open(draft, flags, 0o666), "w+b")  # noqa: SIM115
-        if _lock(file) and draft.exists():
-            return file, draft
-        file.close()  # another process took it for a stale one before it was locked
-    raise OutputError(f"{path} cannot be written: other processes remove its drafts.")
-
-
-def _draft_start(path: Path) -> str:
-    name = os.fsencode(path.name)
-    if len(name) > MAX_BYTES_OF_A_NAME:
-        digest = hashlib.sha256(name).hexdigest()[:16]
-        return f".{name[:MAX_BYTES_OF_A_NAME].decode(errors='ignore')}.{digest}."
-    return f".{path.name}."
-
-
-def _lock(file: BinaryIO) -> bool:
-    """Lock a file for this process; False where another process holds it."""
-    try:
-        import fcntl
-    except ImportError:  # Windows, where an open file cannot be removed anyway
-        return True
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
-def _remove_stale(path: Path) -> None:
-    """Remove drafts that killed processes left; one that is being written is locked."""
-    form = re.compile(f"{re.escape(_draft_start(path))}[0-9a-f]{{16}}{re.escape(PARTIAL_SUFFIX)}")
-    with contextlib.suppress(OSError):
-        for entry in os.scandir(path.parent):
-            if form.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
-                with contextlib.suppress(OSError), open(entry.path, "rb") as file:
-                    if _lock(file):
-                        os.unlink(entry.path)

@@ -17,9 +17,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from densekit.data import csv_names
-from densekit.data.outputs import StandardOutput, check_place, replacing
+from densekit.data.outputs import StandardOutput, check_place
 from densekit.data.readers import STANDARD_INPUT, import_pyarrow, table_format
 from densekit.errors import OutputError, TableError
+from densekit.replacing import replacing
 
 
 class Writer(ABC):
@@ -41,9 +42,8 @@ class Writer(ABC):
 def open_writer(path: str | Path) -> Iterator[Writer]:
     """Open a writer by the ending of a file's name.
 
-    Rows go to a draft beside, ``.NAME.TOKEN.densekit-partial``, which takes the place of `path`
-    when the block ends without an error and vanishes when it ends with one. A process that is
-    killed leaves the draft, and the next writer to the same `path` removes it.
+    Rows go to a draft, which takes the place of `path` when the block ends without an error and
+    vanishes when it ends with one: see `densekit.replacing`.
 
     Parameters
     ----------
