@@ -543,6 +543,27 @@ def test_anomalies_below_a_level_with_reasons_beside_columns_of_the_data(detecto
     assert "a was 40" in listing
 
 
+def test_detectors_judge_rows_given_their_condition(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    rng = np.random.default_rng(0)
+    rows = make_rows(200).assign(u=rng.normal(size=200), v=rng.normal(size=200) - 5)
+    rows["a"] += 10 * rows["u"]
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    quick = ("--set", "estimator=realnvp", "--set", "estimator__max_epochs=3")
+    both, model = ("--target", "u", "--target", "v"), tmp_path / "d.densekit"
+    good("fit", tmp_path / "rows.csv", "--model", "anomaly", *quick, *both, "--out", model)
+    assert "u, v" in good("info", model).stdout
+    found = []
+    for target in (both, both[2:] + both[:2]):
+        command = ("anomalies", model, tmp_path / "rows.csv", *target, "--reasons")
+        good(*command, "--out", tmp_path / "found.csv")
+        found.append((tmp_path / "found.csv").read_text())
+    assert found[0] == found[1]
+    X, y = rows[["a", "b"]], rows[["u", "v"]]
+    p_values = densekit.load(model).p_values(X, y)
+    np.testing.assert_allclose(pd.read_csv(tmp_path / "found.csv")["p_value"], p_values)
+
+
 def test_anomalies_on_standard_input_keep_their_columns(detector, tmp_path):
     out = tmp_path / "found.csv"
     words = ("anomalies", detector / "d.densekit", "-", "--id", "name", "--reasons", "--out", out)

@@ -214,7 +214,10 @@ def _judge(
         if reference is not None:
             raise typer.BadParameter(f"{path} is a detector with its own calibration rows.")
         return Judge(
-            lambda X, y: (model.score_samples(X), model.p_values(X)),
+            lambda X, y: (
+                models.score(model, X, y),
+                model.p_values(X, *(() if y is None else (y,))),
+            ),
             len(model.calibration_scores_),
         )
     if reference is None:
@@ -291,11 +294,13 @@ def _reasons(
     found: dict[int, str] = {}
     rows, n_done = np.sort(np.array(wanted, dtype=int)), 0
     with reporter.progress("explained", len(rows)) as advance:
-        for X, _ in model_rows(model, table, choice):
+        for X, y in model_rows(model, table, choice):
             here = rows[(rows >= n_done) & (rows < n_done + len(X))]
             if len(here):
                 part = X.iloc[here - n_done] if hasattr(X, "iloc") else X[here - n_done]
-                for row, words in zip(here, model.reasons(part, N_REASONS), strict=True):
+                given = {} if y is None else {"y": y.iloc[here - n_done]}
+                words_of_rows = model.reasons(part, N_REASONS, **given)
+                for row, words in zip(here, words_of_rows, strict=True):
                     found[int(row)] = "; ".join(words)
                 advance(len(here))
             n_done += len(X)

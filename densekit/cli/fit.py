@@ -117,19 +117,29 @@ def _estimator(
     if max_epochs is not None and given.setdefault("max_epochs", max_epochs) != max_epochs:
         raise typer.BadParameter("--max-epochs and --set max_epochs differ; give one.")
     estimator = settings.build(model, given)
-    known, source = estimator.get_params(deep=False), type(estimator).__name__
+    source = type(estimator).__name__
     if choice.target:
-        if "conditional" not in known:
-            raise typer.BadParameter(
-                f"{source} takes no condition; leave --target out (--drop {choice.target[0]} "
-                "leaves the column out)."
-            )
-        settings.set_default(estimator, given, "conditional", True)
-        if choice.condition_type != "auto":
-            settings.set_default(estimator, given, "condition_type", choice.condition_type)
+        _condition_on(estimator, given, choice)
     if checkpoint is not None and "checkpoint" not in inspect.signature(estimator.fit).parameters:
         raise typer.BadParameter(f"{source} keeps no checkpoint; leave --checkpoint out.")
     return estimator
+
+
+def _condition_on(estimator: Any, given: dict[str, Any], choice: Any) -> None:
+    """Make an estimator, or the one inside a detector, conditional."""
+    known = estimator.get_params(deep=False)
+    is_own = "conditional" in known
+    inner, prefix = (estimator, "") if is_own else (known.get("estimator"), "estimator__")
+    if not hasattr(inner, "conditional"):
+        advice = "give one that does by --set estimator=maf, or " if "estimator" in known else ""
+        raise typer.BadParameter(
+            f"{type(estimator).__name__} takes no condition as it is; {advice}leave --target out "
+            f"(--drop {choice.target[0]} leaves the column out)."
+        )
+    values = {"conditional": True, "condition_type": choice.condition_type}
+    for key, value in values.items():
+        if prefix + key not in given:
+            inner.set_params(**{key: value})
 
 
 def _summary(estimator: Any) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from densekit.cli import models
 from densekit.cli.app import command
 from densekit.cli.arguments import Model
 from densekit.cli.reporter import Listing, Reporter
@@ -19,7 +20,6 @@ _SHOWN = 12  # names of columns, and labels
 @command("densekit info model.densekit")
 def info(ctx: typer.Context, model: Model) -> None:
     """Print what a model file holds: estimator, parameters, columns, training and versions."""
-    from densekit.cli import models
     from densekit.persistence import describe
 
     reporter: Reporter = ctx.obj
@@ -37,11 +37,12 @@ def _facts(model: Any, description: dict[str, Any]) -> Iterator[tuple[str, str]]
     yield "columns", str(getattr(model, "n_features_in_", "not fitted"))
     if names is not None:
         yield "their names", _listed(names)
-    condition = getattr(model, "condition_names_in_", None)
+    conditional = models.conditional_part(model)
+    condition = getattr(conditional, "condition_names_in_", None)
     if condition is not None:
         yield "condition", _listed(condition)
-    if hasattr(model, "classes_"):
-        yield "labels", _listed(model.classes_)
+    if hasattr(conditional, "classes_"):
+        yield "labels", _listed(conditional.classes_)
     for what, attribute, form in (
         ("rows of the fit", "n_samples_fit_", ","),
         ("epochs", "n_iter_", ","),

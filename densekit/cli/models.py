@@ -29,6 +29,12 @@ def save(model: Any, path: Path) -> None:
     persistence.save(model, path)
 
 
+def conditional_part(model: Any) -> Any:
+    """What knows the condition: a density itself, or the fitted estimator inside a detector."""
+    parts = getattr(model, "parts_", None)
+    return parts[0]["estimators"][0] if parts else model
+
+
 def check_takes_condition(model: Any, target: Any) -> None:
     """Refuse a condition for a model that has none, which would pass over it.
 
@@ -37,7 +43,7 @@ def check_takes_condition(model: Any, target: Any) -> None:
     typer.BadParameter
         Wrong usage, with the exit code 2.
     """
-    if target and not getattr(model, "conditional", False):
+    if target and not getattr(conditional_part(model), "conditional", False):
         raise typer.BadParameter(
             f"--target {target[0]} is for a model with a condition, and this "
             f"{type(model).__name__} has none; leave the column out by --drop {target[0]}, or fit "

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import typer
 
+from densekit.cli.models import conditional_part
 from densekit.data.cells import check_cells, check_complete
 from densekit.data.table import Table
 from densekit.errors import TableError
@@ -85,7 +86,8 @@ def model_rows(model: Any, table: Table, choice: Choice | None = None) -> Iterat
     choice = choice or Choice()
     names = _features(table, choice)
     known = getattr(model, "feature_names_in_", None)
-    target = _in_the_order_of_the_model(model, choice.target)
+    conditional = conditional_part(model)
+    target = _in_the_order_of_the_model(conditional, choice.target)
     if names is not None and known is not None:
         _compare(table, model, names, list(known))
         names = list(known)
@@ -95,7 +97,7 @@ def model_rows(model: Any, table: Table, choice: Choice | None = None) -> Iterat
     else:
         columns = [*names, *target]
         chunks = table.chunks(_chunk_rows(len(columns)), columns)
-    classes = getattr(model, "classes_", None)
+    classes = getattr(conditional, "classes_", None)
     condition_type = "numbers" if classes is None else "labels"
     for chunk in _split(table, chunks, names, target, condition_type):
         y = chunk.y if classes is None else _like_labels(chunk.y, classes)
@@ -196,7 +198,8 @@ def _compare(table: Table, model: Any, names: list[str], known: list[str]) -> No
         )
     surplus = [name for name in names if name not in fitted]
     if surplus:
-        condition = {str(name) for name in getattr(model, "condition_names_in_", ())}
+        names_of_condition = getattr(conditional_part(model), "condition_names_in_", ())
+        condition = {str(name) for name in names_of_condition}
         advice = (
             f"give its condition by --target {surplus[0]}, or leave it out by --drop {surplus[0]}."
             if surplus[0] in condition
