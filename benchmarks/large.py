@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import random
@@ -17,8 +18,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-
-from densekit.data.writers import PARTIAL_SUFFIX
 
 N_FEATURES = 8
 ROWS_AT_ONCE = 250_000
@@ -92,15 +91,26 @@ def _watch(process: subprocess.Popen[bytes], folder: Path) -> tuple[int, float, 
     start, peak, begun = time.perf_counter(), 0, None
     while process.poll() is None:
         peak = max(peak, _peak_bytes(process.pid))
-        if begun is None and _partials(folder):
+        if begun is None and _is_writing(process.pid, folder):
             begun = time.perf_counter()
         time.sleep(POLL_SECONDS)
     end = time.perf_counter()
     return peak, end - start, end - (begun or end), process.returncode
 
 
-def _partials(folder: Path) -> int:
-    return len(list(folder.glob(f".*{PARTIAL_SUFFIX}")))
+def _is_writing(pid: int, folder: Path) -> bool:
+    """Whether a process has a draft open, which has no name where Linux lets it."""
+    found = []
+    with contextlib.suppress(OSError):
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                found.append(os.readlink(link))
+    drafts = (f"{folder.resolve()}/#", f"{folder.resolve()}/.densekit-")
+    return any(target.startswith(drafts) for target in found)
+
+
+def _n_drafts(folder: Path) -> int:
+    return len(list(folder.glob(".densekit-*.tmp")))
 
 
 def _peak_bytes(pid: int) -> int:
@@ -132,7 +142,7 @@ def _kill(folder: Path, model: Path, data: Path, writing: float, threads: int) -
     out.write_text("old")
     kind = random.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
     process = _start(threads, "score", model, data, "--out", out)
-    while process.poll() is None and not _partials(folder):
+    while process.poll() is None and not _is_writing(process.pid, folder):
         time.sleep(POLL_SECONDS)
     after = random.uniform(0.0, writing)
     time.sleep(after)
@@ -140,9 +150,9 @@ def _kill(folder: Path, model: Path, data: Path, writing: float, threads: int) -
     process.wait()
     text = out.read_text()
     is_whole = text == "old" or text.count("\n") == 1 + pq.ParquetFile(data).metadata.num_rows
-    left = _partials(folder)
+    left = _n_drafts(folder)
     _run("score", model, folder / "train.parquet", "--out", out)
-    still = _partials(folder)
+    still = _n_drafts(folder)
     return {
         "signal": kind.name,
         "after_seconds": after,

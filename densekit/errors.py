@@ -37,6 +37,14 @@ class TableError(DensekitError, ValueError):
     """A table cannot be read or written: its name, its form or one of its cells is at fault."""
 
 
+class OutputError(DensekitError, ValueError):
+    """An output cannot be written, or is one of the inputs."""
+
+
+class ColumnTypeError(TableError, TypeError):
+    """Columns hold something else than numbers, such as text or dates."""
+
+
 class DivergenceError(DensekitError, RuntimeError):
     """Training met non-finite losses again after every remedy was tried."""
 
@@ -143,3 +151,7 @@ class CompiledCacheWarning(UserWarning):
 
 class PluginVersionWarning(UserWarning):
     """A model file was written with another version of a plugin than the one that is installed."""
+
+
+class PrecisionWarning(UserWarning):
+    """Numbers of a table have more digits than floating-point numbers keep."""

@@ -1,6 +1,8 @@
 """The command line."""
 
 import importlib.util
+import io
+import json
 import re
 import shlex
 import subprocess
@@ -14,8 +16,10 @@ from typer.testing import CliRunner
 
 import densekit
 from densekit import NSFEstimator, registry
-from densekit.cli import app, comparison, demonstration, settings
-from densekit.errors import ParameterError, UnknownNameError
+from densekit.cli import app, comparison, demonstration, reporter, settings
+from densekit.cli.rows import Choice, all_model_rows
+from densekit.data.readers import open_table
+from densekit.errors import ParameterError, TableError, UnknownNameError
 
 run = CliRunner().invoke
 QUICK = ("--set", "max_epochs=2", "--set", "n_layers=1", "--set", "hidden_sizes=[8]")
@@ -165,8 +169,7 @@ def test_anomalies_of_a_density_need_reference_rows(folder, tmp_path):
     result = good(*command, "--reference", folder / "normal.csv", "--out", out)
     assert result.stderr.startswith("warning: ")  # so few reference rows have little power
     found = pd.read_csv(out)
-    assert found["p_value"].idxmin() == 5
-    assert found["p_value"].min() == 1 / 61
+    assert found["p_value"][5] == found["p_value"].min() == 1 / 61
     assert list(found.columns) == ["score", "p_value", "selected"]
 
 
@@ -323,6 +326,313 @@ def test_demo_says_which_extra_is_missing(monkeypatch):
     assert "densekit[plots]" in bad("demo")
 
 
+HOSTILE = ["weight [kg]", "[/]", "\x1b[31mred\x1b[0m", "=cmd|' /C calc'!A0", ":smile:", "a\u202eb"]
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory):
+    """A detector and a density of columns whose names are markup, escapes and formulas."""
+    place = tmp_path_factory.mktemp("hostile")
+    values = np.random.default_rng(0).normal(size=(40, len(HOSTILE)))
+    pd.DataFrame(values, columns=HOSTILE).to_parquet(place / "rows.parquet")
+    good("fit", place / "rows.parquet", *QUICK, "--out", place / "m.densekit")
+    quick = ("--model", "anomaly", "--set", "estimator=realnvp", "--set", "estimator__max_epochs=1")
+    good("fit", place / "rows.parquet", *quick, "--out", place / "d.densekit")
+    return place
+
+
+def is_inert(text):
+    return all(c.isprintable() or c == "\n" for c in text)
+
+
+def test_names_are_shown_whole_and_inert_in_a_terminal(hostile, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")
+    shown = [repr(name)[1:-1] if not name.isprintable() else name for name in HOSTILE]
+    output = good("info", hostile / "m.densekit").stdout
+    reasons = ("anomalies", hostile / "d.densekit", hostile / "rows.parquet", "--reasons")
+    for text in (output, good(*reasons).stdout):
+        assert is_inert(text)
+    for name in shown:
+        assert name in output
+    for option in ("--drop", "--keep"):
+        for name in HOSTILE:
+            command = ("score", hostile / "m.densekit", hostile / "rows.parquet", option, name)
+            result = run(app, [str(word) for word in command])
+            assert result.exit_code == 1
+            assert is_inert(result.output)
+
+
+def test_names_are_inert_in_csv_and_read_back_as_they_were(hostile, tmp_path):
+    out = tmp_path / "s.csv"
+    good("sample", hostile / "m.densekit", "-n", 5, "--out", out)
+    text = out.read_text()
+    assert is_inert(text.replace("\u202e", ""))
+    assert not any(cell.strip('"')[0] in "=+@" for cell in text.splitlines()[0].split(","))
+    good("score", hostile / "m.densekit", out, "--out", tmp_path / "scores.npy")
+    rows = pd.read_csv(out)
+    rows.columns = HOSTILE
+    expected = densekit.load(hostile / "m.densekit").score_samples(rows)
+    np.testing.assert_allclose(np.load(tmp_path / "scores.npy"), expected)
+
+
+REFERRED = ("anomalies", "model.densekit", "rows.csv", "--reference", "normal.csv")
+
+
+def test_no_command_writes_over_its_inputs(folder, tmp_path, monkeypatch):
+    for path in folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    (tmp_path / "link.csv").symlink_to("rows.csv")
+    for words in (
+        ["fit", "rows.csv", "--out", "link.csv"],
+        ["fit", "rows.csv", "--checkpoint", "rows.csv"],
+        ["fit", "rows.csv", "--out", "x", "--checkpoint", "./x"],
+        ["score", "model.densekit", "rows.csv", "--out", "./rows.csv"],
+        ["score", "model.densekit", "rows.csv", "--out", "link.csv"],
+        ["sample", "model.densekit", "--out", "model.densekit"],
+        ["report", "model.densekit", "rows.csv", "--out", "model.densekit"],
+        ["report", "model.densekit", "rows.csv", "--out", "rows.csv"],
+        [*REFERRED, "--out", "rows.csv"],
+        [*REFERRED, "--out", "normal.csv"],
+    ):
+        message = bad(*words)
+        assert "itself" in message or "one file" in message, words
+    after = {name: (tmp_path / name).read_bytes() for name in before}
+    assert after == before
+
+
+def test_text_in_other_formats_is_read_and_what_was_taken_is_said(folder, tmp_path):
+    rows = make_rows().round(3)
+    path, out = tmp_path / "rows.csv", tmp_path / "scores.npy"
+    rows.to_csv(path, sep=";", decimal=",", encoding="utf-16")
+    result = good("score", folder / "model.densekit", path, "--out", out)
+    assert "with ';' between cells, decimal commas, the encoding utf-16" in result.stderr
+    assert "left out the first column" in result.stderr
+    expected = densekit.load(folder / "model.densekit").score_samples(rows)
+    np.testing.assert_allclose(np.load(out), expected)
+    quiet = good("score", folder / "model.densekit", path, "--out", out, "--quiet")
+    assert quiet.stderr == ""
+
+
+def test_the_columns_that_are_kept_are_the_features(folder, tmp_path):
+    make_rows().assign(id="x", more=1).to_csv(tmp_path / "rows.csv", index=False)
+    keep = ("--keep", "b", "--keep", "a")
+    out = tmp_path / "m.densekit"
+    good("fit", tmp_path / "rows.csv", *QUICK, *keep, "--out", out)
+    assert list(densekit.load(out).feature_names_in_) == ["a", "b"]
+    good("score", out, tmp_path / "rows.csv", *keep, "--out", tmp_path / "s.npy")
+
+
+def test_conditions_are_numbers_or_labels_as_asked(tmp_path):
+    rows = make_rows().assign(level=np.arange(60) % 3, price=np.arange(60) * 1.5)
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    model = tmp_path / "m.densekit"
+    fit = ("fit", tmp_path / "rows.csv", *QUICK, "--out", model)
+    for flags, has_classes in (((), True), (("--target-numbers",), False)):
+        good(*fit, "--target", "level", "--drop", "price", *flags)
+        assert hasattr(densekit.load(model), "classes_") == has_classes
+        score = ("score", model, tmp_path / "rows.csv", "--target", "level", "--drop", "price")
+        good(*score, "--out", tmp_path / "s.npy")
+    assert "exclude" in bad(
+        *fit, "--target", "level", "--target-numbers", "--target-labels", code=2
+    )
+    assert "how --target is taken" in bad(*fit, "--target-numbers", code=2)
+    labels = (*fit, "--target", "level", "--target", "price", "--target-labels")
+    assert "Labels are one column" in bad(*labels)
+
+
+def test_labels_that_look_like_numbers_in_one_file_are_text_as_in_the_fit(tmp_path):
+    rows = make_rows().assign(kind=["1", "2", "x"] * 20)
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    rows[rows["kind"] != "x"].to_csv(tmp_path / "some.csv", index=False)
+    model = tmp_path / "m.densekit"
+    good("fit", tmp_path / "rows.csv", *QUICK, "--target", "kind", "--out", model)
+    good("score", model, tmp_path / "some.csv", "--target", "kind", "--out", tmp_path / "s.npy")
+
+
+class Named:
+    """A model whose condition has names, as a fit to a frame gives them."""
+
+    conditional = True
+    feature_names_in_ = np.array(["a", "b"])
+    condition_names_in_ = np.array(["u", "v"])
+
+
+def test_conditions_are_matched_by_name_in_any_order(tmp_path):
+    rows = make_rows().assign(u=np.arange(60) + 0.5, v=-np.arange(60) - 0.5)
+    rows[["v", "b", "u", "a"]].to_csv(tmp_path / "rows.csv", index=False)
+    table = open_table(tmp_path / "rows.csv")
+    for target in (("u", "v"), ("v", "u")):
+        chunk = all_model_rows(Named(), table, Choice(target))
+        assert list(chunk.y.columns) == ["u", "v"]
+        np.testing.assert_array_equal(chunk.y["u"], rows["u"])
+        assert list(chunk.X.columns) == ["a", "b"]
+    with pytest.raises(TableError, match=r"fitted with 'u', 'v'; give --target u --target v"):
+        all_model_rows(Named(), table, Choice(("u",), ("v",)))
+    with pytest.raises(TableError, match="give its condition by --target v"):
+        all_model_rows(Named(), table, Choice())
+
+
+def test_conditions_in_any_order_give_the_same_scores(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    rng = np.random.default_rng(0)
+    rows = make_rows().assign(u=rng.normal(size=60), v=rng.normal(size=60) - 5)
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    rows[["v", "b", "u", "a"]].to_csv(tmp_path / "other.csv", index=False)
+    model, scores = tmp_path / "m.densekit", []
+    both = ("--target", "u", "--target", "v")
+    good("fit", tmp_path / "rows.csv", *QUICK, *both, "--out", model)
+    for name in ("rows.csv", "other.csv"):
+        for target in (both, both[2:] + both[:2]):
+            good("score", model, tmp_path / name, *target, "--out", tmp_path / "s.npy")
+            scores.append(np.load(tmp_path / "s.npy"))
+    for found in scores[1:]:
+        np.testing.assert_array_equal(found, scores[0])
+    assert "u, v" in good("info", model).stdout
+    for given in ('{"u": 0.5, "v": -5}', '{"v": -5, "u": 0.5}', "[0.5, -5]"):
+        good("sample", model, "-n", 3, "--seed", 0, "--given", given, "--out", tmp_path / "x.npy")
+        scores.append(np.load(tmp_path / "x.npy"))
+    np.testing.assert_array_equal(scores[-1], scores[-2])
+    np.testing.assert_array_equal(scores[-1], scores[-3])
+    assert "expected 'u', 'v'" in bad("sample", model, "--given", '{"u": 1}', code=2)
+
+
+def test_a_price_is_a_number_and_a_level_a_label(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = make_rows(400).assign(price=rng.permutation(400) * 10, level=rng.integers(0, 3, 400))
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    for target, other, has_classes in (("price", "level", False), ("level", "price", True)):
+        command = (tmp_path / "rows.csv", "--target", target, "--drop", other)
+        good("fit", *command, *QUICK, "--out", tmp_path / "m.densekit")
+        assert hasattr(densekit.load(tmp_path / "m.densekit"), "classes_") == has_classes
+        good("score", tmp_path / "m.densekit", *command, "--out", tmp_path / "s.npy")
+
+
+@pytest.fixture(scope="module")
+def detector(tmp_path_factory):
+    """A detector, and rows with names and one strange row."""
+    place = tmp_path_factory.mktemp("detector")
+    rows = make_rows(200).assign(name=[f"r{i}" for i in range(200)])
+    rows.to_csv(place / "rows.csv", index=False)
+    quick = ("--model", "Anomaly", "--set", "estimator=RealNVP", "--set", "estimator__max_epochs=3")
+    good("fit", place / "rows.csv", "--drop", "name", *quick, "--out", place / "d.densekit")
+    rows.loc[5, "a"] = 40.0
+    rows.to_csv(place / "rows.csv", index=False)
+    return place
+
+
+def test_anomalies_below_a_level_with_reasons_beside_columns_of_the_data(detector, tmp_path):
+    command = ("anomalies", detector / "d.densekit", detector / "rows.csv", "--alpha", 0.05)
+    out = tmp_path / "found.csv"
+    good(*command, "--id", "name", "--reasons", "--out", out)
+    found = pd.read_csv(out)
+    assert list(found.columns) == ["name", "score", "p_value", "selected", "reasons"]
+    assert found["name"].tolist() == [f"r{i}" for i in range(200)]
+    assert found["selected"].tolist() == (found["p_value"] <= 0.05).tolist()
+    assert found["reasons"].notna().tolist() == found["selected"].tolist()
+    assert found["reasons"][5].startswith("a was 40")
+    good(*command, "--drop", "name", "--keep-columns", "--out", out)
+    whole = pd.read_csv(out)
+    assert list(whole.columns) == ["a", "b", "name", "score", "p_value", "selected"]
+    pd.testing.assert_frame_equal(whole[["a", "b", "name"]], pd.read_csv(detector / "rows.csv"))
+    good(*command, "--drop", "name", "--id", "b", "--out", out)
+    assert list(pd.read_csv(out).columns) == ["b", "score", "p_value", "selected"]
+    listing = good(*command, "--id", "name", "--reasons").stdout
+    assert "r5" in listing
+    assert "a was 40" in listing
+
+
+def test_detectors_judge_rows_given_their_condition(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    rng = np.random.default_rng(0)
+    rows = make_rows(200).assign(u=rng.normal(size=200), v=rng.normal(size=200) - 5)
+    rows["a"] += 10 * rows["u"]
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    quick = ("--set", "estimator=realnvp", "--set", "estimator__max_epochs=3")
+    both, model = ("--target", "u", "--target", "v"), tmp_path / "d.densekit"
+    good("fit", tmp_path / "rows.csv", "--model", "anomaly", *quick, *both, "--out", model)
+    assert "u, v" in good("info", model).stdout
+    found = []
+    for target in (both, both[2:] + both[:2]):
+        command = ("anomalies", model, tmp_path / "rows.csv", *target, "--reasons")
+        good(*command, "--out", tmp_path / "found.csv")
+        found.append((tmp_path / "found.csv").read_text())
+    assert found[0] == found[1]
+    X, y = rows[["a", "b"]], rows[["u", "v"]]
+    p_values = densekit.load(model).p_values(X, y)
+    np.testing.assert_allclose(pd.read_csv(tmp_path / "found.csv")["p_value"], p_values)
+
+
+def test_anomalies_on_standard_input_keep_their_columns(detector, tmp_path):
+    out = tmp_path / "found.csv"
+    words = ("anomalies", detector / "d.densekit", "-", "--id", "name", "--reasons", "--out", out)
+    content = (detector / "rows.csv").read_bytes()
+    result = run(app, [str(word) for word in words], input=content)
+    assert result.exit_code == 0, result.output
+    assert pd.read_csv(out)["name"].tolist() == [f"r{i}" for i in range(200)]
+
+
+def test_results_do_not_hide_columns_of_the_data(detector, tmp_path):
+    pd.read_csv(detector / "rows.csv").assign(score=1).to_csv(tmp_path / "rows.csv", index=False)
+    command = ("anomalies", detector / "d.densekit", tmp_path / "rows.csv", "--drop", "name")
+    assert "a column 'score'" in bad(*command, "--drop", "score", "--keep-columns")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["fit", "{0}/kinds.csv", "--target", "kind", "--target", "kind"], "stands twice"),
+        (["fit", "{0}/kinds.csv", "--target", "kind", "--drop", "kind"], "--drop and --target"),
+        (["fit", "{0}/kinds.csv", "--model", "anomaly", "--target", "kind"], "no condition"),
+        (["fit", "{0}/rows.csv", "--model", "anomaly", "--checkpoint", "c"], "no checkpoint"),
+        (["fit", "{0}/rows.csv", "--max-epochs", "3", "--set", "max_epochs=4"], "give one"),
+        (["score", "{0}/model.densekit", "{0}/kinds.csv", "--target", "kind"], "has none"),
+        (["score", "{1}/d.densekit", "{0}/kinds.csv", "--target", "kind"], "has none"),
+        (["sample", "{1}/d.densekit"], "draws no rows"),
+        (["report", "{1}/d.densekit", "{0}/rows.csv"], "draws no rows"),
+        (["compare", "{0}/rows.csv", "--model", "anomaly"], "draws no rows"),
+        (["anomalies", "{0}/model.densekit", "{0}/rows.csv", "--reasons"], "needs a detector"),
+        (["anomalies", "{1}/d.densekit", "x", "--fdr", "0.1", "--alpha", "0.1"], "exclude"),
+        (["anomalies", "{1}/d.densekit", "x", "--alpha", "2"], "between 0 and 1"),
+        (["scroe", "{0}/rows.csv"], "Did you mean"),
+    ],
+)
+def test_wrong_usage_is_said_as_such(folder, detector, words, message, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    found = bad(*(word.format(folder, detector) for word in words), code=2)
+    assert message in found
+    assert "defect" not in found
+
+
+def test_names_of_models_are_known_in_any_case(folder, tmp_path):
+    for name in ("NSF", "Nsf", "nsf"):
+        assert isinstance(settings.build(name, {}), NSFEstimator)
+    assert "did you mean 'kind'" in bad("fit", folder / "kinds.csv", "--target", "kinf")
+    good("fit", folder / "rows.csv", *QUICK[2:], "--max-epochs", 2, "--out", tmp_path / "m")
+    assert densekit.load(tmp_path / "m").max_epochs == 2
+
+
+def test_warnings_of_a_fit_reach_a_log_whenever_they_come(folder, tmp_path):
+    make_rows().assign(c=1.0).to_csv(tmp_path / "rows.csv", index=False)
+    result = good("fit", tmp_path / "rows.csv", *QUICK, "--out", tmp_path / "m.densekit")
+    assert "warning: NSFEstimator: the columns ['c'] are constant" in result.stderr
+
+
+def test_what_is_no_bar_goes_through_to_a_log():
+    log = io.StringIO()
+    stream = reporter._BarsAsLines(log)
+    for text in ("\rfit:  10%|#   |", "hello", "\n", "\rfit:  20%|##  |", "\n", "two\n"):
+        stream.write(text)
+    assert log.getvalue() == "hello\ntwo\n"
+
+
+def test_plugins_are_listed_for_programs():
+    found = json.loads(good("plugins", "--group", "estimators", "--json").stdout)
+    assert {"group", "name", "distribution", "version", "class"} == set(found[0])
+    assert "nsf" in [plugin["name"] for plugin in found]
+
+
 def test_help_needs_no_torch():
     code = "import sys, densekit.cli; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -361,7 +671,10 @@ def test_the_examples_of_the_help_run(folder, example, monkeypatch, tmp_path):
         assert run(app, fit).exit_code == 0
     if words[0] in ("fit", "compare"):
         words += [
-            word for word in QUICK if word.partition("=")[0] not in example or word == "--set"
+            word
+            for word in QUICK
+            if word.partition("=")[0] not in example.replace("max-epochs", "max_epochs")
+            or word == "--set"
         ]
         words = _without_bare_sets(words)
     standard_input = (tmp_path / "rows.csv").read_bytes() if " < " in example else None

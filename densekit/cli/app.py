@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 import densekit
 from densekit.cli.reporter import Reporter
+from densekit.errors import InterruptedFitWarning
 
 ORDER = (  # of commands in the help: that of use
     *("fit", "score", "sample", "anomalies", "report", "compare"),
@@ -23,7 +24,8 @@ ORDER = (  # of commands in the help: that of use
 GLOBAL_FLAGS = ("--quiet", "--debug")
 EXIT_ERROR = 1  # 2 is typer's own, for usage
 EXIT_INTERRUPTED = 130
-EXIT_TERMINATED = 143
+EXIT_BY_SIGNAL = 128  # and the signal's number, as shells count
+TERMINATIONS = ("SIGTERM", "SIGHUP")
 
 
 class Group(TyperGroup):
@@ -49,7 +51,9 @@ app = typer.Typer(
 
 def _print_version(is_wanted: bool) -> None:
     if is_wanted:
-        typer.echo(f"densekit {densekit.__version__}")
+        reporter = Reporter(is_quiet=False, is_debug=False)
+        with _errors_in_one_line("--version", reporter):
+            reporter.result(f"densekit {densekit.__version__}\n")
         raise typer.Exit
 
 
@@ -104,7 +108,7 @@ def _errors_in_one_line(name: str, reporter: Reporter) -> Iterator[None]:
         yield
     except (typer.Exit, typer.Abort, typer.BadParameter):
         raise
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, InterruptedFitWarning):
         reporter.error(f"densekit {name}: interrupted; nothing was written")
         raise typer.Exit(EXIT_INTERRUPTED) from None
     except BrokenPipeError:
@@ -118,9 +122,11 @@ def _errors_in_one_line(name: str, reporter: Reporter) -> Iterator[None]:
 
 def _in_one_line(error: Exception) -> str:
     """What an error says; one that nobody thought of says its class, and how to see more."""
-    if isinstance(error, OSError) and error.filename and error.strerror:
-        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     text = " ".join(str(error).split())
+    if isinstance(error, MemoryError):
+        return f"there is not enough memory; take fewer rows or columns. {text}".strip()
     if isinstance(error, ValueError | TypeError | ImportError | OSError | RuntimeError) and text:
         return text
     return f"{type(error).__name__}: {text} (a defect of densekit or a plugin; see --debug)"
@@ -128,29 +134,44 @@ def _in_one_line(error: Exception) -> str:
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """Let a termination unwind the stack, so that temporary files are removed."""
+    """Let a termination unwind the stack, so that drafts of files are removed."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    # A hang-up that is ignored, as under nohup, stays ignored.
+    numbers = [getattr(signal, name) for name in TERMINATIONS if hasattr(signal, name)]
+    before = {
+        number: handler
+        for number in numbers
+        if (handler := signal.getsignal(number)) not in (signal.SIG_IGN, None)
+    }
 
-    def unwind(*_: Any) -> None:
-        raise SystemExit(EXIT_TERMINATED)
+    def unwind(number: int, *_: Any) -> None:
+        for other in before:  # another one would stop the cleaning up
+            signal.signal(other, signal.SIG_IGN)
+        raise SystemExit(EXIT_BY_SIGNAL + number)
 
-    before = signal.signal(signal.SIGTERM, unwind)
+    for number in before:
+        signal.signal(number, unwind)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
 def _short_warnings(reporter: Reporter) -> Iterator[None]:
-    """Show warnings that are meant for users in one line each, whatever the filters are."""
+    """Show warnings that are meant for users in one line each, whatever the filters are.
+
+    A fit that was interrupted ends the command: half a model is no result of it.
+    """
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
         reporter.say("warning: " + " ".join(str(message).split()))
 
     with warnings.catch_warnings():
         warnings.simplefilter("default", UserWarning)
+        warnings.simplefilter("error", InterruptedFitWarning)
         warnings.showwarning = show
         yield

@@ -9,7 +9,7 @@ import typer
 
 from densekit import discovery, registry
 from densekit.cli.app import command
-from densekit.cli.reporter import Reporter
+from densekit.cli.reporter import Listing, Reporter, printable
 from densekit.errors import UnknownNameError
 
 if TYPE_CHECKING:
@@ -33,25 +33,20 @@ def check(
 
     Prints a table of cases, and each law that is broken. The exit code is 1 where one is.
     """
-    from rich.table import Table
-
     reporter: Reporter = ctx.obj
     found = _find(plugin)
-    table = Table(title=f"densekit check {plugin}")
-    for heading in ("group", "case"):
-        table.add_column(heading, overflow="fold")
-    for heading in ("laws", "broken", "seconds"):
-        table.add_column(heading, justify="right")
+    rows: list[tuple[str, ...]] = []
     broken: list[str] = []
     for group, case in _cases(found):
         start = time.perf_counter()
         n_laws, complaints = _run(case, reporter)
         seconds = f"{time.perf_counter() - start:.1f}"
-        table.add_row(group, str(case), str(n_laws), str(len(complaints)), seconds)
+        rows.append((group, str(case), str(n_laws), str(len(complaints)), seconds))
         broken += complaints
-    reporter.table(table)
+    headings = ("group", "case", "laws", "broken", "seconds")
+    reporter.table(Listing(f"densekit check {plugin}", headings, rows, n_texts=2))
     for complaint in broken:
-        typer.echo(complaint)
+        reporter.result(printable(complaint) + "\n")
     if broken:
         reporter.error(f"densekit check: {plugin} breaks {len(broken)} laws")
         raise typer.Exit(1)

@@ -8,7 +8,8 @@ import typer
 
 from densekit.cli import settings
 from densekit.cli.app import command
-from densekit.cli.arguments import Data, Drop, Settings
+from densekit.cli.arguments import Data, Decimal, Drop, Encoding, Header, Keep, Sep, Settings
+from densekit.cli.data import csv_options, open_data
 from densekit.cli.reporter import Reporter
 
 if TYPE_CHECKING:
@@ -35,6 +36,11 @@ def compare(
     ] = None,
     set_: Settings = None,
     drop: Drop = None,
+    keep: Keep = None,
+    sep: Sep = None,
+    decimal: Decimal = None,
+    encoding: Encoding = None,
+    header: Header = None,
     max_rows: Annotated[
         int, typer.Option(min=LEAST_ROWS, help="Most rows that are used, drawn at random.")
     ] = MAX_ROWS,
@@ -47,15 +53,19 @@ def compare(
     """
     from sklearn.model_selection import train_test_split
 
-    from densekit.cli import comparison
+    from densekit.cli import comparison, models
+    from densekit.cli.rows import Choice
 
     reporter: Reporter = ctx.obj
-    quiet, given = reporter.is_quiet, settings.parse(set_)
+    quiet, given = not reporter.shows_bars, settings.parse(set_)
     estimators = {name: settings.build(name, dict(given)) for name in model or DEFAULT_MODELS}
-    for estimator in estimators.values():
+    for name, estimator in estimators.items():
+        models.check_draws(estimator, name)
         settings.set_default(estimator, given, "random_state", seed)
         settings.set_default(estimator, given, "verbose", int(not quiet))
-    rows = _rows(data, drop, max_rows, seed)
+    choice = Choice(drop=drop or (), keep=keep or ())
+    table = open_data(data, csv_options(sep, decimal, encoding, header), reporter)
+    rows = _rows(table, choice, max_rows, seed)
     train, test = train_test_split(rows, test_size=TEST_FRACTION, random_state=seed)
     reporter.say(f"{len(train):,} rows of {rows.shape[1]} columns to fit, {len(test):,} held out")
     fits = comparison.peer_fits(train, seed, is_quiet=quiet)
@@ -71,19 +81,18 @@ def _fit(estimator: Any, train: Any) -> Fit:
     return lambda: estimator.fit(train)
 
 
-def _rows(data: Any, drop: Any, max_rows: int, seed: int) -> Any:
+def _rows(table: Any, choice: Any, max_rows: int, seed: int) -> Any:
     """The features of DATA, or as many of its rows as are to be used."""
     import numpy as np
 
     from densekit.cli.rows import training_rows
-    from densekit.data.readers import open_table
     from densekit.errors import TableError
 
-    rows = training_rows(open_table(data), None, drop).X
+    rows = training_rows(table, choice).X
     if rows.ndim != 2 or len(rows) < LEAST_ROWS:
         raise TableError(
-            f"{data} holds an array of shape {rows.shape}, expected a table of {LEAST_ROWS} rows "
-            "or more to compare on."
+            f"{table.source} holds an array of shape {rows.shape}, expected a table of "
+            f"{LEAST_ROWS} rows or more to compare on."
         )
     if len(rows) <= max_rows:
         return rows

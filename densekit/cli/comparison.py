@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.table import Table
 from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KernelDensity
 from sklearn.preprocessing import StandardScaler
 from tqdm.auto import tqdm
 
+from densekit.cli.reporter import Listing
 from densekit.errors import shorten
 
 BANDWIDTHS = np.geomspace(0.05, 2.0, 20)
@@ -160,19 +160,22 @@ def _measure(name: str, fit: Fit, test: Any, seed: int) -> Result:
     return Result(name, scores, fit_seconds, rate, samples, repeated)
 
 
-def table(results: list[Result]) -> Table:
+def table(results: list[Result]) -> Listing:
     """The results, one line each."""
-    found = Table(title="Held-out log-likelihood, in the units of the data (higher is better)")
-    found.caption = "After an install the first fit of a kind also compiles code."
-    found.add_column("estimator")
-    for heading in ("nats per row", "standard error", "fit, s", "samples per s"):
-        found.add_column(heading, justify="right")
-    for result in results:
-        found.add_row(
+    rows = [
+        (
             result.name,
             f"{result.nats:.2f}",
             f"{result.standard_error:.2f}",
             f"{result.fit_seconds:.1f}",
             f"{result.samples_per_second:,.0f}",
         )
-    return found
+        for result in results
+    ]
+    return Listing(
+        "Held-out log-likelihood, in the units of the data (higher is better)",
+        ("estimator", "nats per row", "standard error", "fit, s", "samples per s"),
+        rows,
+        n_texts=1,
+        caption="After an install the first fit of a kind also compiles code.",
+    )

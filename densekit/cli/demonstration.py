@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from rich.table import Table
 from sklearn.datasets import load_breast_cancer
 from sklearn.model_selection import train_test_split
 
 from densekit import registry
 from densekit.cli import comparison
 from densekit.cli.comparison import Fit, Result
-from densekit.cli.reporter import Reporter
+from densekit.cli.reporter import Listing, Reporter
 from densekit.errors import MissingExtraError, PictureError
 
 FLOWS = ("maf", "realnvp", "nsf")
@@ -43,7 +42,7 @@ def run(picture: Path, *, max_epochs: int, random_state: int, reporter: Reporter
         f"Breast-cancer measurements: {train.shape[1]} columns, {len(train)} rows to fit, "
         f"{len(test)} held out."
     )
-    quiet = reporter.is_quiet
+    quiet = not reporter.shows_bars
     fits = comparison.peer_fits(train, random_state, is_quiet=quiet)
     fits |= {name: _flow(name, train, max_epochs, random_state, quiet) for name in FLOWS}
     with reporter.bars_as_lines():
@@ -62,20 +61,22 @@ def _flow(name: str, train: Any, max_epochs: int, seed: int, is_quiet: bool) -> 
     return lambda: estimator.fit(train)
 
 
-def _strangest(test: pd.DataFrame, best: Result) -> Table:
+def _strangest(test: pd.DataFrame, best: Result) -> Listing:
     """The held-out rows of the least density, with the column that lies farthest out in each."""
     centre, spread = test.median(), test.quantile(0.75) - test.quantile(0.25)
-    table = Table(title=f"The {N_STRANGEST} strangest held-out rows, by {best.name}")
-    table.add_column("row", justify="right")
-    table.add_column("nats", justify="right")
-    table.add_column("farthest out (interquartile ranges from the median)")
-    for place in np.argsort(best.scores)[:N_STRANGEST]:
-        row = test.iloc[place]
+    rows = []
+    for index in np.argsort(best.scores)[:N_STRANGEST]:
+        row = test.iloc[index]
         distance = (row - centre) / spread
         column = distance.abs().idxmax()
         text = f"{column} = {row[column]:.4g} ({distance[column]:+.1f})"
-        table.add_row(str(test.index[place]), f"{best.scores[place]:.1f}", text)
-    return table
+        rows.append((text, str(test.index[index]), f"{best.scores[index]:.1f}"))
+    return Listing(
+        f"The {N_STRANGEST} strangest held-out rows, by {best.name}",
+        ("farthest out (interquartile ranges from the median)", "row", "nats"),
+        rows,
+        n_texts=1,
+    )
 
 
 def _draw(test: pd.DataFrame, best: Result, picture: Path) -> None:

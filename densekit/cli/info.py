@@ -6,33 +6,27 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from densekit.cli import models
 from densekit.cli.app import command
 from densekit.cli.arguments import Model
-from densekit.cli.reporter import Reporter
+from densekit.cli.reporter import Listing, Reporter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_SHOWN = 12  # names of columns
+_SHOWN = 12  # names of columns, and labels
 
 
 @command("densekit info model.densekit")
 def info(ctx: typer.Context, model: Model) -> None:
     """Print what a model file holds: estimator, parameters, columns, training and versions."""
-    from rich.table import Table
-
-    from densekit.cli import models
     from densekit.persistence import describe
 
     reporter: Reporter = ctx.obj
     description = describe(model)
     fitted = models.load(model)
-    table = Table(title=str(model), show_header=False)
-    table.add_column("what")
-    table.add_column("value", overflow="fold")
-    for what, value in _facts(fitted, description):
-        table.add_row(what, value)
-    reporter.table(table)
+    rows = list(_facts(fitted, description))
+    reporter.table(Listing(str(model), ("what", "value"), rows, n_texts=2, has_header=False))
 
 
 def _facts(model: Any, description: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -42,10 +36,13 @@ def _facts(model: Any, description: dict[str, Any]) -> Iterator[tuple[str, str]]
     names = getattr(model, "feature_names_in_", None)
     yield "columns", str(getattr(model, "n_features_in_", "not fitted"))
     if names is not None:
-        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-        yield "their names", ", ".join(map(str, names[:_SHOWN])) + more
-    if hasattr(model, "classes_"):
-        yield "labels", ", ".join(map(str, model.classes_))
+        yield "their names", _listed(names)
+    conditional = models.conditional_part(model)
+    condition = getattr(conditional, "condition_names_in_", None)
+    if condition is not None:
+        yield "condition", _listed(condition)
+    if hasattr(conditional, "classes_"):
+        yield "labels", _listed(conditional.classes_)
     for what, attribute, form in (
         ("rows of the fit", "n_samples_fit_", ","),
         ("epochs", "n_iter_", ","),
@@ -61,6 +58,11 @@ def _facts(model: Any, description: dict[str, Any]) -> Iterator[tuple[str, str]]
         versions = description.get(kind) or {}
         if versions:
             yield kind, ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def _listed(names: Any) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(map(str, names[:_SHOWN])) + more
 
 
 def _changed(model: Any) -> dict[str, Any]:

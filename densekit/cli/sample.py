@@ -34,18 +34,22 @@ def sample(
         str | None,
         typer.Option(
             metavar="VALUE",
-            help="Condition of all rows: a label, or numbers as [1.5, 2]. Without it, labels are "
-            "drawn as frequent as in the training data.",
+            help="Condition of all rows: a label, or numbers as [1.5, 2], or by their names as "
+            '{"age": 1.5, "dose": 2}. Without it, labels are drawn as frequent as in the training '
+            "data.",
         ),
     ] = None,
 ) -> None:
     """Draw new rows from a model, with the columns that it was fitted on."""
     from densekit.cli import models
+    from densekit.data.outputs import check_no_input_is_replaced
     from densekit.data.writers import check_output, open_writer
 
     reporter: Reporter = ctx.obj
+    check_no_input_is_replaced({"--out": out}, {"MODEL": model})
     check_output(out)
     fitted = models.load(model)
+    models.check_draws(fitted, model)
     y = None if given is None else _condition(fitted, given)
     with open_writer(out) as writer, reporter.progress("drawn", n_samples) as advance:
         for rows in _pieces(fitted, n_samples, seed, y):
@@ -84,6 +88,17 @@ def _condition(model: Any, text: str) -> Any:
         return matches[0] if matches else text
     try:
         numbers = json.loads(text)
+        if isinstance(numbers, dict):
+            numbers = _in_order(numbers, getattr(model, "condition_names_in_", None), text)
         return np.atleast_2d(np.asarray(numbers, dtype=np.float64))
     except (ValueError, TypeError):
         raise typer.BadParameter(f"--given {text!r} is no number and no list of them.") from None
+
+
+def _in_order(numbers: dict[str, Any], names: Any, text: str) -> list[Any]:
+    """Numbers that are given by names, in the order of the model."""
+    known = [] if names is None else [str(name) for name in names]
+    if sorted(known) != sorted(numbers):
+        expected = ", ".join(map(repr, known)) if known else "a list: this model knows no names"
+        raise typer.BadParameter(f"--given {text!r} names other conditions, expected {expected}.")
+    return [numbers[name] for name in known]

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from densekit.cli.app import command
-from densekit.cli.arguments import Data, Drop, Model, Target
+from densekit.cli.arguments import Data, Decimal, Drop, Encoding, Header, Keep, Model, Sep, Target
+from densekit.cli.data import csv_options, open_data
 from densekit.cli.reporter import Reporter
 
 
@@ -29,6 +30,11 @@ def score(
     ] = Path("-"),
     target: Target = None,
     drop: Drop = None,
+    keep: Keep = None,
+    sep: Sep = None,
+    decimal: Decimal = None,
+    encoding: Encoding = None,
+    header: Header = None,
 ) -> None:
     """Write the log-density of each row of DATA, in nats, in the order of the rows.
 
@@ -39,20 +45,24 @@ def score(
     import pandas as pd
 
     from densekit.cli import models
-    from densekit.cli.rows import model_rows
-    from densekit.data.readers import open_table
+    from densekit.cli.rows import Choice, model_rows
+    from densekit.data.outputs import check_no_input_is_replaced
     from densekit.data.writers import check_output, open_writer
 
     reporter: Reporter = ctx.obj
+    choice = Choice(target or (), drop or (), keep or ())
+    check_no_input_is_replaced({"--out": out}, {"MODEL": model, "DATA": data})
     check_output(out)
-    fitted, table = models.load(model), open_table(data)
+    fitted = models.load(model)
+    models.check_takes_condition(fitted, target)
+    table = open_data(data, csv_options(sep, decimal, encoding, header), reporter)
     name = models.score_name(fitted)
     start, n_rows, n_outside, total = time.perf_counter(), 0, 0, 0.0
     with (
         open_writer(out) as writer,
         reporter.progress("scored", table.n_rows) as advance,
     ):
-        for X, y in model_rows(fitted, table, target, drop):
+        for X, y in model_rows(fitted, table, choice):
             scores = models.score(fitted, X, y)
             writer.write(pd.DataFrame({name: scores}))
             is_inside = np.isfinite(scores)

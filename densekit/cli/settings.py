@@ -54,7 +54,7 @@ def build(name: str, settings: dict[str, Any]) -> Any:
     ParameterError
         A ValueError: it has no such parameter, or refuses the value.
     """
-    estimator = registry.load_from(GROUPS, name)()
+    estimator = registry.load_from(GROUPS, _known_name(name))()
     parts = {key: _part(key, settings[key]) for key in ESTIMATORS if key in settings}
     estimator.set_params(**{k: v for k, v in parts.items() if k in estimator.get_params()})
     known = estimator.get_params()
@@ -72,6 +72,14 @@ def build(name: str, settings: dict[str, Any]) -> Any:
     return estimator
 
 
+def _known_name(name: str) -> str:
+    """A registered name in its own letters, whatever the case it is given in."""
+    names = [known for group in GROUPS for known in registry.available(group)]
+    if name in names:
+        return name
+    return {known.lower(): known for known in names}.get(name.lower(), name)
+
+
 def set_default(estimator: Any, settings: dict[str, Any], key: str, value: Any) -> None:
     """Set a parameter that the estimator has and the user did not set."""
     if key in estimator.get_params(deep=False) and key not in settings:
@@ -85,7 +93,7 @@ def _part(key: str, name: Any) -> Any:
             f"--set {key}={name!r} names no estimator; the names are "
             f"{', '.join(registry.available(GROUPS[0]))}."
         )
-    return registry.load(GROUPS[0], name)()
+    return registry.load(GROUPS[0], _known_name(name))()
 
 
 def _hint(key: str, known: Sequence[str]) -> str:

@@ -8,7 +8,10 @@ from typing import Any
 
 import narwhals.stable.v2 as nw
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
+
+from densekit.errors import TableError
 
 
 @dataclass(frozen=True)
@@ -17,33 +20,45 @@ class Columns:
 
     Attributes
     ----------
-    names : tuple of str or None
-        Column names of a data frame; None for an array.
+    names : tuple or None
+        Column names of a data frame, of any type that its container knows; None for an array.
     backend : str or None
         "pandas", "polars" and so on; None for an array.
     dtypes : tuple of numpy dtype
         Type of each column; one entry for an array.
     """
 
-    names: tuple[str, ...] | None
+    names: tuple[Any, ...] | None
     backend: str | None
     dtypes: tuple[np.dtype[Any], ...]
 
     @classmethod
     def of(cls, X: Any) -> Columns:
         """Describe an array or a data frame."""
-        try:
-            frame = nw.from_native(X, eager_only=True, pass_through=True)
-        except nw.exceptions.DuplicateError as error:
-            raise ValueError(f"X has two columns of the same name; rename one: {error}") from None
+        frame = nw.from_native(X, eager_only=True, pass_through=True)
         if not isinstance(frame, nw.DataFrame):
             return cls(None, None, (np.asarray(X).dtype,))
         names = tuple(frame.columns)
-        dtypes = tuple(frame[name].to_numpy().dtype for name in names)
+        # In order: `frame[name]` reads rows where names are whole numbers. One row tells types.
+        dtypes = tuple(column.to_numpy().dtype for column in frame.head(1).iter_columns())
         return cls(names, frame.implementation.value, dtypes)
 
     def table(self, X: Any, *, who: str) -> Any:
-        """X itself, which is a table already; `Images` has more to do."""
+        """X itself, which is a table already; `Images` has more to do.
+
+        scikit-learn compares names that are text; others are compared here.
+        """
+        frame = nw.from_native(X, eager_only=True, pass_through=True)
+        if self.names is None or not isinstance(frame, nw.DataFrame):
+            return X
+        names = tuple(frame.columns)
+        are_text = all(isinstance(name, str) for name in names)
+        if not are_text and names != self.names and set(names) == set(self.names):
+            raise TableError(
+                f"{who} got X with the columns in another order than in fit: "
+                f"{', '.join(map(repr, names[:5]))}, expected "
+                f"{', '.join(map(repr, self.names[:5]))}; reorder them."
+            )
         return X
 
     def rows(self, table: NDArray[Any], *, who: str) -> NDArray[Any]:
@@ -61,11 +76,22 @@ class Columns:
         types = [_sample_type(dtype, is_discrete) for dtype in self.dtypes]
         if self.names is None or self.backend is None:
             return _narrow(rows, bounds, types[0])
-        values = {
-            name: _narrow(rows[:, i], bounds[:, i], types[i]) for i, name in enumerate(self.names)
-        }
+        columns = [_narrow(rows[:, i], bounds[:, i], kind) for i, kind in enumerate(types)]
+        if self.backend == nw.Implementation.PANDAS.value:  # whose names may be of any type
+            frame = pd.DataFrame(dict(enumerate(columns)))
+            frame.columns = _pandas_index(self.names)
+            return frame
         backend: Any = self.backend
+        values = dict(zip(self.names, columns, strict=True))
         return nw.from_dict(values, backend=backend).to_native()
+
+
+def _pandas_index(names: tuple[Any, ...]) -> pd.Index:
+    """Names as an index of pandas, which has levels where all names are tuples."""
+    has_levels = len({len(name) if isinstance(name, tuple) else None for name in names}) == 1
+    if has_levels and isinstance(names[0], tuple):
+        return pd.MultiIndex.from_tuples(names)
+    return pd.Index(names)
 
 
 def _sample_type(dtype: np.dtype[Any], is_discrete: bool) -> np.dtype[Any]:
@@ -92,10 +118,15 @@ def _narrow(rows: NDArray[Any], bounds: NDArray[np.float64], dtype: np.dtype[Any
     return np.clip(narrow, low, high).astype(dtype)
 
 
-def column_index(key: Any, names: Sequence[str] | None, n_features: int) -> int | None:
-    """Place of a column given by name or by number; None when there is no such column."""
-    if isinstance(key, str):
-        return list(names).index(key) if names is not None and key in names else None
+def column_index(key: Any, names: Sequence[Any] | None, n_features: int) -> int | None:
+    """Index of a column given by name or by number; None when there is no such column.
+
+    Where the names themselves are no text, as those of a frame of wavelengths, a number is a name.
+    """
+    if names is not None and key in names:
+        return list(names).index(key)
+    if isinstance(key, str) or (names is not None and not all(isinstance(n, str) for n in names)):
+        return None
     is_number = isinstance(key, int | np.integer) and 0 <= key < n_features
     return int(key) if is_number else None
 

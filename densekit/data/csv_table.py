@@ -1,13 +1,12 @@
-"""CSV: what pandas would pass over in silence is an error here."""
+"""Tables in text: CSV and its relatives; what pandas would pass over in silence is an error."""
 
 from __future__ import annotations
 
 import csv
-import gzip
-import io
-import re
-import sys
+import lzma
+import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,77 +15,126 @@ from typing import Any, TextIO
 import numpy as np
 import pandas as pd
 
-from densekit.data.table import STANDARD_INPUT, Table
+from densekit.data import csv_names
+from densekit.data.csv_format import (
+    BLANKS,
+    COMMENT,
+    INDEX_NAMES,
+    CsvOptions,
+    convert,
+    find_format,
+    read_header,
+)
+from densekit.data.table import Table
+from densekit.data.text_source import TextSource
 from densekit.errors import TableError
 
-ENCODING = "utf-8-sig"  # of CSV; the mark that some programs write in front is skipped
 _SURPLUS = "\0surplus"  # takes the cells beyond the header's, which would be dropped in silence
+_LEFT_OUT = "\0left out "
 
 
 class CsvTable(Table):
-    """CSV, compressed by gzip or not, in a file or on standard input, which is read once."""
+    """Text with separators, compressed or not, in a file or on standard input.
 
-    def __init__(self, path: Path):
+    How it is written is found by its first lines, unless the options say it; `notes` tells what is
+    not as in plain CSV.
+    """
+
+    def __init__(self, path: Path, options: CsvOptions | None = None):
         super().__init__(path)
-        self._input = _standard_input() if str(path) == STANDARD_INPUT else None
-        with self._explained(), self._open() as file:
-            self.columns = self._header(file)
+        options = options or CsvOptions()
+        with self._explained():
+            self._text = TextSource(path, options.encoding)
+            self._format = find_format(
+                self._text.lines, self._text.encoding, options, source=self.source
+            )
+        self.is_once = self._text.is_once
+        names = [csv_names.as_read(name) for name in self._format.names]
+        self._names, self._blank = self._name_columns(names)
+        self.columns = tuple(name for name in self._names if not name.startswith(_LEFT_OUT))
+        if self._format.notes:
+            self.notes.insert(0, f"read {self.source} with {', '.join(self._format.notes)}")
 
     def chunks(self, n_rows: int, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
-        names, n_read = list(self.columns or ()), 0
-        with self._explained(), self._open() as file:
-            if self._input is None:
-                self._header(file)
+        found, n_read = self._format, 0
+        wanted = list(self.columns or ()) if columns is None else list(columns)
+        with self._explained(), self._text.open() as file:
+            self._skip_to_rows(file)
             # A blank line is a missing cell in a table of one column, and nothing in others.
             reader = pd.read_csv(
                 file,
-                names=[*names, _SURPLUS],
+                sep=found.separator,
+                decimal=found.decimal,
+                comment=COMMENT if found.has_comments else None,
+                names=[*self._names, _SURPLUS],
                 header=None,
+                dtype={self._names[i]: "str" for i in found.percentages},
                 chunksize=min(n_rows, np.iinfo(np.int32).max),
                 index_col=False,
-                skip_blank_lines=len(names) > 1,
+                skip_blank_lines=len(self._names) > 1 or found.has_comments,
+                skipinitialspace=found.separator != BLANKS,
                 low_memory=False,
             )
             for chunk in reader:
-                self._check_width(chunk.pop(_SURPLUS), n_read)
+                self._check_width(chunk, n_read)
                 n_read += len(chunk)
                 if len(chunk) > 0:
-                    yield chunk if columns is None else chunk[list(columns)]
+                    yield self._converted(chunk[wanted])
         self.check_not_empty(n_read)
 
-    @contextmanager
-    def _open(self) -> Iterator[TextIO]:
-        """The text from its beginning; standard input from where it stands."""
-        if self._input is not None:
-            yield self._input
-            return
-        opener: Any = gzip.open if self.path.suffix.lower() == ".gz" else open
-        with opener(self.path, "rt", encoding=ENCODING, newline="") as file:
-            yield file
+    def _converted(self, chunk: pd.DataFrame) -> pd.DataFrame:
+        """Numbers where pandas read text, of columns that are numbers in the format found."""
+        if self._format.thousands is None and not self._format.percentages:
+            return chunk
+        position = {name: i for i, name in enumerate(self._names)}
+        columns = {}
+        for name in chunk.columns:
+            i, column = position[name], chunk[name]
+            is_percentage = i in self._format.percentages
+            if i in self._format.numbers:
+                column = convert(column, self._format, is_percentage=is_percentage)
+            columns[name] = column
+        return pd.DataFrame(columns)
 
-    def _header(self, file: TextIO) -> tuple[str, ...]:
-        names = next(csv.reader(file), [])
-        if not names:
-            raise TableError(f"{self.source} has no rows; give at least one, below a header.")
-        twice = sorted({name for name in names if names.count(name) > 1})
+    def _skip_to_rows(self, file: TextIO) -> None:
+        for _ in range(self._format.n_lines_before):
+            next(file, None)
+        if self._format.header_follows:
+            read_header(file, self._format.separator)
+
+    def _name_columns(self, names: list[str]) -> tuple[list[str], list[str]]:
+        """Names for pandas; what is left out has one of its own, and is blank unless an index."""
+        found, blank = list(names), []
+        if names and names[0] in INDEX_NAMES and len(names) > 1:
+            found[0] = f"{_LEFT_OUT}0"
+            self.notes.append(
+                f"left out the first column of {self.source}, which has no name: the index of a "
+                "data frame"
+            )
+        for i in range(len(names) - 1, 0, -1):  # separators at the end of each line
+            if names[i]:
+                break
+            found[i] = f"{_LEFT_OUT}{i}"
+            blank.append(found[i])
+        unnamed = [i for i, name in enumerate(found) if not name]
+        if unnamed:
+            raise TableError(f"Column {unnamed[0]} of {self.source} has no name; give it one.")
+        twice = sorted(name for name, count in Counter(found).items() if count > 1)
         if twice:
             raise TableError(f"{self.source} has several columns named {twice[0]!r}; rename them.")
-        is_counted = names == [str(i) for i in range(len(names))]
-        if all(map(_is_number, names)) and not is_counted:
-            raise TableError(
-                f"{self.source} has numbers in its first line ({', '.join(names[:3])} ...), "
-                "expected the columns' names; write them above the first row."
-            )
-        return tuple(names)
+        return found, blank
 
-    def _check_width(self, surplus: pd.Series, n_read: int) -> None:
-        if surplus.notna().any():
-            row = n_read + int(surplus.notna().to_numpy().argmax())
-            n_columns = len(self.columns or ())
-            raise TableError(
-                f"Row {row} of {self.source} (the first is 0) has more than the {n_columns} cells "
-                "of the header; mend that line."
-            )
+    def _check_width(self, chunk: pd.DataFrame, n_read: int) -> None:
+        for name in (_SURPLUS, *self._blank):
+            has_more = chunk[name].notna().to_numpy()
+            if has_more.any():
+                row = n_read + int(has_more.argmax())
+                n_columns = len(self._names) - len(self._blank)
+                raise TableError(
+                    f"Row {row} of {self.source} (the first is 0) has more than the {n_columns} "
+                    "cells of the header; mend that line, or say by --sep what stands between "
+                    "cells."
+                )
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -94,13 +142,21 @@ class CsvTable(Table):
             yield
         except TableError:
             raise
-        except (ValueError, EOFError, gzip.BadGzipFile, csv.Error, zlib.error) as error:
+        except UnicodeDecodeError as error:
+            raise TableError(
+                f"{self.source} cannot be read as CSV: {error}; give its encoding, such as "
+                "--encoding latin-1."
+            ) from error
+        except _FOREIGN as error:
+            raise TableError(f"{self.source} cannot be read as CSV: {error}") from error
+        except OSError as error:
+            if error.filename is not None or error.errno is not None:
+                raise
             raise TableError(f"{self.source} cannot be read as CSV: {error}") from error
 
 
-def _standard_input() -> TextIO:
-    return io.TextIOWrapper(sys.stdin.buffer, encoding=ENCODING, newline="")
-
-
-def _is_number(text: str) -> bool:
-    return re.fullmatch(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*", text) is not None
+# A gzip.BadGzipFile and pyarrow's errors are OSErrors that name no file.
+_FOREIGN: tuple[Any, ...] = (
+    *(ValueError, EOFError, csv.Error, zlib.error, lzma.LZMAError),
+    *(zipfile.BadZipFile, NotImplementedError),
+)

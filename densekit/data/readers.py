@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -15,21 +15,28 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from densekit.data.cells import check_array
+from densekit.data.csv_format import CsvOptions
 from densekit.data.csv_table import CsvTable
+from densekit.data.json_table import JsonTable
 from densekit.data.table import STANDARD_INPUT, Table
+from densekit.data.text_source import COMPRESSED, is_pipe
 from densekit.errors import MissingExtraError, TableError, shorten
 
 READ_BUFFER_BYTES = 1 << 20  # of a column chunk of Parquet, which may be larger than memory
 
 
-def open_table(path: str | Path) -> Table:
+def open_table(path: str | Path, options: CsvOptions | None = None) -> Table:
     """Open a table by the ending of its name.
 
     Parameters
     ----------
     path : str or Path
-        A file ``.csv``, ``.csv.gz``, ``.parquet``, ``.feather``, ``.npy`` or ``.npz``, or ``-`` for
-        CSV on standard input. The first line of CSV holds the columns' names.
+        A file ``.csv``, ``.tsv``, ``.txt``, ``.jsonl`` or ``.json``, also with ``.gz``, ``.bz2``,
+        ``.xz``, ``.zip`` or ``.zst`` behind; ``.parquet``, ``.feather``, ``.npy`` or ``.npz``; or
+        ``-`` for CSV on standard input, as which pipes without an ending count. The first line of
+        CSV holds the columns' names.
+    options : CsvOptions, optional
+        How a table in text is written; by default its first lines tell.
 
     Returns
     -------
@@ -46,20 +53,46 @@ def open_table(path: str | Path) -> Table:
     """
     path = Path(path)
     if str(path) == STANDARD_INPUT:
-        return CsvTable(path)
-    reader = _READERS.get(table_format(path))
+        return CsvTable(path, options)
+    ending = table_format(path)
+    if is_text(path):
+        base = ending.removesuffix(path.suffix.lower()) if _is_packed(path) else ending
+        return _TEXT_READERS.get(base, CsvTable)(path, options)
+    reader = _READERS.get(ending)
     if reader is None:
         raise TableError(
-            f"{path} has the ending {path.suffix!r}, expected one of {', '.join(_READERS)}, or - "
-            "for CSV on standard input."
+            f"{path} has the ending {ending!r}, expected one of "
+            f"{', '.join([*_TEXT_READERS, *_READERS])}, or - for CSV on standard input."
+        )
+    if options is not None and options != CsvOptions():
+        raise TableError(
+            f"{path} is no table in text; leave out what is said about separator, decimal mark, "
+            "encoding and header."
         )
     return reader(path)
+
+
+def is_text(path: str | Path) -> bool:
+    """Whether a file is a table in text, by the ending of its name."""
+    path = Path(path)
+    ending = table_format(path).removesuffix(path.suffix.lower() if _is_packed(path) else "")
+    return str(path) == STANDARD_INPUT or ending in _TEXT_READERS or _is_nameless_pipe(path)
+
+
+def _is_nameless_pipe(path: Path) -> bool:
+    """Whether a path is a pipe whose name says nothing, such as ``/dev/fd/63``."""
+    return not path.suffix and path.exists() and is_pipe(path)
+
+
+def _is_packed(path: Path) -> bool:
+    return path.suffix.lower() in COMPRESSED
 
 
 def table_format(path: Path) -> str:
     """The ending that says what a file is, such as ``.csv`` or ``.csv.gz``."""
     endings = [suffix.lower() for suffix in path.suffixes[-2:]]
-    return "".join(endings) if endings[-1:] == [".gz"] else "".join(endings[-1:])
+    is_packed = bool(endings) and endings[-1] in COMPRESSED
+    return "".join(endings if is_packed else endings[-1:])
 
 
 def import_pyarrow(path: Path) -> ModuleType:
@@ -85,23 +118,25 @@ class ParquetTable(Table):
     def __init__(self, path: Path):
         super().__init__(path)
         import_pyarrow(path)
-        import pyarrow.parquet
-
-        with _arrow_explained(self.source, "Parquet"):
-            self._file = pyarrow.parquet.ParquetFile(
-                path, buffer_size=READ_BUFFER_BYTES, pre_buffer=False
-            )
-        self.columns = _without_index(self._file.schema_arrow)
-        self.n_rows = self._file.metadata.num_rows
+        with _arrow_explained(self.source, "Parquet"), self._open() as file:
+            self.columns = _without_index(file.schema_arrow)
+            self.n_rows = file.metadata.num_rows
 
     def chunks(self, n_rows: int, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
         names = list(columns if columns is not None else self.columns or ())
         self.check_not_empty(self.n_rows or 0)
-        with _arrow_explained(self.source, "Parquet"), self._file:
+        with _arrow_explained(self.source, "Parquet"), self._open() as file:
             size = min(n_rows, self.n_rows or 1)
-            for batch in self._file.iter_batches(batch_size=size, columns=names):
+            for batch in file.iter_batches(batch_size=size, columns=names):
                 if batch.num_rows > 0:
                     yield _to_frame(batch, names)
+
+    def _open(self) -> Any:
+        import pyarrow.parquet
+
+        return pyarrow.parquet.ParquetFile(
+            self.path, buffer_size=READ_BUFFER_BYTES, pre_buffer=False
+        )
 
 
 class FeatherTable(Table):
@@ -148,9 +183,15 @@ class ArrayTable(Table):
             yield np.array(self._values[start : start + n_rows])  # a copy, which may be written to
 
 
-_READERS: dict[str, type[Table]] = {
+_TEXT_READERS: dict[str, Callable[[Path, CsvOptions | None], Table]] = {
     ".csv": CsvTable,
-    ".csv.gz": CsvTable,
+    ".tsv": CsvTable,
+    ".txt": CsvTable,
+    ".jsonl": JsonTable,
+    ".ndjson": JsonTable,
+    ".json": JsonTable,
+}
+_READERS: dict[str, Callable[[Path], Table]] = {
     ".parquet": ParquetTable,
     ".feather": FeatherTable,
     ".npy": ArrayTable,

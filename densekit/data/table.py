@@ -26,14 +26,20 @@ class Table(ABC):
         Names of the columns; None where the file holds an array.
     n_rows : int or None
         Number of rows; None where only reading to the end would tell.
+    is_once : bool
+        Whether the rows can be read only once, as those on standard input.
+    notes : list of str
+        How the file was read, where it is not plain, for whoever wants to know.
     """
 
     columns: tuple[str, ...] | None = None
     n_rows: int | None = None
+    is_once: bool = False
 
     def __init__(self, path: Path):
         self.path = path
         self.source = "standard input" if str(path) == STANDARD_INPUT else str(path)
+        self.notes: list[str] = []
 
     @abstractmethod
     def chunks(self, n_rows: int, columns: Sequence[str] | None = None) -> Iterator[Any]:
@@ -67,3 +73,18 @@ class Table(ABC):
         """Raise the error of a table without rows."""
         if n_rows == 0:
             raise TableError(f"{self.source} has no rows; give at least one.")
+
+
+class HeldTable(Table):
+    """All rows of a table that can be read only once, held in memory."""
+
+    def __init__(self, table: Table):
+        super().__init__(table.path)
+        self.columns = table.columns
+        self._rows = table.read()
+        self.n_rows = len(self._rows)
+
+    def chunks(self, n_rows: int, columns: Sequence[str] | None = None) -> Iterator[Any]:
+        rows = self._rows if columns is None else self._rows[list(columns)]
+        for start in range(0, len(rows), n_rows):
+            yield rows.iloc[start : start + n_rows]

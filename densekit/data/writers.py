@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
-import glob
-import os
+import csv
+import io
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from densekit.data import csv_names
+from densekit.data.outputs import StandardOutput, check_place
 from densekit.data.readers import STANDARD_INPUT, import_pyarrow, table_format
-from densekit.errors import TableError
-
-PARTIAL_SUFFIX = ".densekit-partial"
+from densekit.errors import OutputError, TableError
+from densekit.replacing import replacing
 
 
 class Writer(ABC):
     """Writes rows to an open file; made by `open_writer`."""
 
-    def __init__(self, file: BinaryIO):
+    def __init__(self, file: Any):
         self.file = file
 
     @abstractmethod
@@ -42,9 +42,8 @@ class Writer(ABC):
 def open_writer(path: str | Path) -> Iterator[Writer]:
     """Open a writer by the ending of a file's name.
 
-    Rows go to a temporary file beside, ``.NAME.PID.densekit-partial``, which takes the place of
-    `path` when the block ends without an error and vanishes when it ends with one. A process that
-    is killed leaves the temporary file, and the next writer to the same `path` removes it.
+    Rows go to a draft, which takes the place of `path` when the block ends without an error and
+    vanishes when it ends with one: see `densekit.replacing`.
 
     Parameters
     ----------
@@ -62,8 +61,9 @@ def open_writer(path: str | Path) -> Iterator[Writer]:
     path = Path(path)
     check_output(path)
     if str(path) == STANDARD_INPUT:
-        yield CsvWriter(sys.stdout.buffer)
-        sys.stdout.buffer.flush()
+        output = StandardOutput()
+        yield CsvWriter(output)
+        output.flush()
         return
     with replacing(path) as file:
         writer = _WRITERS[table_format(path)](file)
@@ -79,11 +79,15 @@ def check_output(path: str | Path) -> None:
     TableError
         A ValueError: the ending is unknown, the folder does not exist, or something else than a
         file has this name.
+    OutputError
+        A ValueError: standard output is closed.
     MissingExtraError
         An ImportError: Parquet and Feather need pyarrow.
     """
     path = Path(path)
     if str(path) == STANDARD_INPUT:
+        if sys.stdout is None:
+            raise OutputError("Standard output is closed; open it, or give a file as --out.")
         return
     if table_format(path) not in _WRITERS:
         raise TableError(
@@ -95,55 +99,52 @@ def check_output(path: str | Path) -> None:
         import_pyarrow(path)
 
 
-def check_place(path: Path) -> None:
-    """Check that a file can be made here: its folder exists, and no folder has its name.
-
-    Raises
-    ------
-    TableError
-        A ValueError that says which.
-    """
-    if not path.parent.is_dir():
-        raise TableError(f"There is no folder {str(path.parent)!r} to write {path.name!r} into.")
-    if path.exists() and not path.is_file():
-        raise TableError(f"{path} is there and is no file; choose another name.")
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Open a temporary file that takes the place of `path` when the block ends without an error."""
-    path = path.resolve()
-    _remove_stale(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL_SUFFIX}")
-    try:
-        with open(partial, "w+b") as file:
-            _lock(file)
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-
-
 class CsvWriter(Writer):
     """CSV with a header; numbers in full, so that they are read back as they were."""
 
-    def __init__(self, file: BinaryIO):
+    def __init__(self, file: Any):
         super().__init__(file)
         self._is_first = True
 
     def write(self, rows: Any) -> None:
-        text = as_frame(rows).to_csv(index=False, header=self._is_first, lineterminator="\n")
+        frame = _without_formulas(as_frame(rows))
+        text = frame.to_csv(index=False, header=False, lineterminator="\n")
+        if self._is_first:
+            text = _header(list(frame.columns)) + text
         self.file.write(text.encode())
         self._is_first = False
+
+
+def _header(names: list[str]) -> str:
+    """The first line, which would be a comment if it began with a #: all names are quoted then."""
+    line = io.StringIO()
+    is_comment = bool(names) and names[0].startswith("#")
+    writer = csv.writer(
+        line,
+        quoting=csv.QUOTE_ALL if is_comment else csv.QUOTE_MINIMAL,
+        lineterminator="\n",
+    )
+    writer.writerow(names)
+    return line.getvalue()
+
+
+def _without_formulas(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with names and texts that no spreadsheet takes for formulas."""
+    columns = {}
+    for i in range(frame.shape[1]):
+        column = frame.iloc[:, i]
+        if not (pd.api.types.is_numeric_dtype(column.dtype) or column.dtype == bool):
+            column = column.map(lambda c: csv_names.as_written(c) if isinstance(c, str) else c)
+        columns[i] = column
+    found = pd.DataFrame(columns, index=frame.index)
+    found.columns = pd.Index([csv_names.as_written(str(name)) for name in frame.columns])
+    return found
 
 
 class ArrowWriter(Writer):
     """What the two formats of Arrow share: the schema is that of the first rows."""
 
-    def __init__(self, file: BinaryIO):
+    def __init__(self, file: Any):
         super().__init__(file)
         self._writer: Any = None
         self._schema: Any = None
@@ -188,7 +189,7 @@ class FeatherWriter(ArrowWriter):
 class ArrayWriter(Writer):
     """One array in numpy's format; a frame of one column is written as (n,)."""
 
-    def __init__(self, file: BinaryIO):
+    def __init__(self, file: Any):
         super().__init__(file)
         self._n_rows = 0
         self._dtype: Any = None
@@ -240,7 +241,8 @@ def as_frame(rows: Any) -> pd.DataFrame:
     if isinstance(rows, np.ndarray):
         return _name_columns(rows)
     frame = nw.from_native(rows, eager_only=True)
-    return pd.DataFrame({name: frame[name].to_numpy() for name in frame.columns})
+    columns = [column.to_numpy() for column in frame.iter_columns()]
+    return pd.DataFrame(dict(zip(frame.columns, columns, strict=True)))
 
 
 def _name_columns(rows: NDArray[Any]) -> pd.DataFrame:
@@ -249,24 +251,3 @@ def _name_columns(rows: NDArray[Any]) -> pd.DataFrame:
             f"An array of shape {rows.shape} does not fit into a table; write it to a .npy file."
         )
     return pd.DataFrame(rows, columns=[f"x{i}" for i in range(rows.shape[1])])
-
-
-def _lock(file: BinaryIO) -> bool:
-    """Lock a file for this process; False where another process holds it."""
-    try:
-        import fcntl
-    except ImportError:  # Windows, where an open file cannot be removed anyway
-        return True
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
-def _remove_stale(path: Path) -> None:
-    """Remove what killed processes left; a file that is being written is locked."""
-    for partial in path.parent.glob(f".{glob.escape(path.name)}.*{PARTIAL_SUFFIX}"):
-        with contextlib.suppress(OSError), open(partial, "rb") as file:
-            if _lock(file):
-                partial.unlink()

@@ -31,6 +31,7 @@ from densekit.data.context import (
     read_condition,
     shortened,
 )
+from densekit.data.frames import as_numbers
 from densekit.data.rows import in_chunks, to_tensor
 from densekit.errors import ConditionWarning, ContextError, RepeatedValuesWarning
 from densekit.estimators.documentation import fill_in_shared_parameters
@@ -300,7 +301,7 @@ class DensityEstimator(TrainedDensity, DensityMixin, BaseEstimator, ABC):
     def _rows(self, X: Any) -> Tensor:
         check_is_fitted(self)
         who, form = type(self).__name__, self._form_
-        table = form.table(X, who=who)
+        table = form.table(as_numbers(X, source=who), who=who)
         x = validate(self, table, reset=False)
         return to_tensor(form.rows(x, who=who))
 

@@ -26,6 +26,7 @@ from densekit.data.context import (
     read_condition,
 )
 from densekit.data.devices import parse_device
+from densekit.data.frames import as_numbers
 from densekit.data.images import Images
 from densekit.data.initialisation import seeded_initialisation
 from densekit.data.rows import (
@@ -121,6 +122,7 @@ class TrainedDensity(StoredDensity, BaseEstimator):
         check_parameters(self)
         who, is_warm = type(self).__name__, self._is_warm()
         device = parse_device(self.device, who)
+        X = as_numbers(X, source=who)
         if not is_warm:
             self._form_: Columns | Images = self._describe(X)
         x = self._validate(X, is_warm)
@@ -175,8 +177,7 @@ class TrainedDensity(StoredDensity, BaseEstimator):
             self.support_ = form.bounds
             return form.rows(x, who=who)
         if not is_warm:
-            names = getattr(self, "feature_names_in_", None)
-            self.support_ = parse_support(self.support, x.shape[1], names, who=who)
+            self.support_ = parse_support(self.support, x.shape[1], form.names, who=who)
         check_inside(x, self.support_, who=who)
         levels = self._levels()
         if levels is not None:

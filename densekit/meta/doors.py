@@ -17,6 +17,7 @@ from sklearn.utils.validation import (
 )
 
 from densekit.data.cells import validate
+from densekit.data.frames import as_numbers
 from densekit.data.rows import MAX_ROWS_TO_SORT, index_of_weights
 from densekit.errors import (
     ContextError,
@@ -61,6 +62,8 @@ def check_rows(detector: Any, X: Any, *, reset: bool) -> Any:
     its columns. What an estimator of tables or images takes is left to its own checks.
     """
     who = type(detector).__name__
+    if not allows_nan(detector.estimator):
+        X = as_numbers(X, source=who)
     if allows_nan(detector.estimator) or _n_axes(X) > 2:
         return _leave_to_the_estimator(detector, X, reset, who)
     table = validate(detector, X, ensure_min_samples=MIN_ROWS if reset else 1, reset=reset)
