@@ -60,8 +60,12 @@ def sample(
 
 
 def _pieces(model: Any, n_samples: int, seed: int | None, y: Any) -> Iterator[Any]:
-    """Rows, so many at a time that memory is bounded; few of them are those of `sample` itself."""
+    """Rows, so many at a time that memory is bounded; few of them are those of `sample` itself.
+
+    Labels that are drawn, too, are one more column.
+    """
     import numpy as np
+    import pandas as pd
 
     random_state: Any = seed
     if seed is not None and n_samples > MAX_ROWS_AT_ONCE:
@@ -69,7 +73,19 @@ def _pieces(model: Any, n_samples: int, seed: int | None, y: Any) -> Iterator[An
     options = {} if y is None else {"y": y}
     for start in range(0, n_samples, MAX_ROWS_AT_ONCE):
         n_rows = min(MAX_ROWS_AT_ONCE, n_samples - start)
-        yield model.sample(n_rows, random_state=random_state, **options)
+        if y is not None or getattr(model, "classes_", None) is None:
+            yield model.sample(n_rows, random_state=random_state, **options)
+            continue
+        rows, labels = model.sample(n_rows, random_state=random_state, return_y=True)
+        if np.ndim(rows) > 2:  # images, which are no table
+            yield rows
+            continue
+        if not hasattr(rows, "columns"):
+            names = [f"x{i}" for i in range(np.shape(rows)[1])]
+            rows = pd.DataFrame(rows, columns=names)
+        name = str(getattr(model, "condition_names_in_", ["y"])[0])
+        rows[name if name not in rows.columns else f"{name} (drawn)"] = labels
+        yield rows
 
 
 def _condition(model: Any, text: str) -> Any:

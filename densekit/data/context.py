@@ -188,7 +188,7 @@ def read_condition(y: Any, source: str) -> Condition:
     names: tuple[str, ...] | None = None
     if isinstance(frame, nw.DataFrame):
         names = tuple(map(str, frame.columns))
-        columns = [frame[:, i] for i in range(frame.shape[1])]
+        columns = list(frame.iter_columns())
     elif isinstance(frame, nw.Series):
         names = None if frame.name in (None, "") else (str(frame.name),)
         columns = [frame]

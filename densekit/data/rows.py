@@ -199,6 +199,13 @@ def relative_weights(weight: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.ldexp(np.rint(mantissa * 2**20), exponent - 20)
 
 
+def by_weight(rows: Tensor, weight: Tensor) -> Tensor:
+    """As many rows as there are, each as often as it weighs, to take statistics of."""
+    if bool((weight == weight[0]).all()):
+        return rows
+    return rows[index_by_weight(weight, 0.5)]
+
+
 def index_by_weight(weight: Tensor, start: float) -> Tensor:
     """As many rows as there are, each as often as its weight says, by systematic sampling.
 

@@ -31,8 +31,8 @@ from densekit.data.images import Images
 from densekit.data.initialisation import seeded_initialisation
 from densekit.data.rows import (
     Rows,
+    by_weight,
     find_repeated_values,
-    index_by_weight,
     relative_weights,
     repeat_by_weight,
     to_tensor,
@@ -51,12 +51,11 @@ from densekit.estimators.preprocessing import (
 from densekit.estimators.stored import StoredDensity
 from densekit.forks import prepare_for_forks
 from densekit.training import Checkpoint, Trainer, fit_best
-from densekit.training.noise import FEW_ROWS, as_training_sees, smooth
+from densekit.training.noise import as_training_sees, smooth
 from densekit.transforms import Chain, Transform
 
 # Small fits run in float64, where it costs nothing, and are then exact to scikit-learn's taste.
 MAX_VALUES_IN_FLOAT64 = 10_000
-MAX_ROWS_FOR_STATISTICS = 10_000
 MANY_ROWS = 10_000  # from here on "auto" builds larger models and adds no noise
 NOISE_FOR_FEW_ROWS = 0.3
 LEARNING_RATE = 2e-3
@@ -145,21 +144,15 @@ class TrainedDensity(StoredDensity, BaseEstimator):
         else:
             core = self._new_core(x.shape, context, generator, device)
         rows, row_weight = to_tensor(x).to(device), torch.from_numpy(weight).to(device)
-        by_weight = None  # statistics of rows are of as many, each as often as it weighs
-        if not bool((row_weight == row_weight[0]).all()):
-            by_weight = index_by_weight(row_weight, 0.5)
         if not is_warm:
-            preprocessing = self._fit_preprocessing(rows if by_weight is None else rows[by_weight])
+            preprocessing = self._fit_preprocessing(by_weight(rows, row_weight))
         dtype = core.anchor.dtype
         z, log_det, is_constant = preprocess(preprocessing, rows, dtype, generator)
         least_noise = None
         if self._may_add_noise():
             z, least_noise = smooth(z, row_weight, is_auto=isinstance(self.noise, str))
         if not is_warm:
-            counted = z if by_weight is None else z[by_weight]
-            if len(z) < FEW_ROWS and least_noise is not None:
-                counted = as_training_sees(counted, least_noise, generator)
-            core.fit_statistics(counted[:: max(1, len(z) // MAX_ROWS_FOR_STATISTICS)])
+            core.fit_statistics(as_training_sees(z, row_weight, least_noise, generator))
         given = None if context is None else torch.from_numpy(context).to(device, dtype)
         data = Rows(z, row_weight.to(dtype), given, log_det, is_constant, least_noise)
         parts = data.split(self.validation_fraction, generator)
@@ -214,8 +207,8 @@ class TrainedDensity(StoredDensity, BaseEstimator):
         self, numbers: NDArray[np.float64], weight: NDArray[np.float64]
     ) -> tuple[Transform, ...]:
         """Fit what brings conditions to a common scale, as columns of X are."""
-        index = index_by_weight(torch.from_numpy(relative_weights(weight)), 0.5)
-        return fit_column_maps(torch.from_numpy(numbers)[index], gaussianize=self.gaussianize)
+        rows = by_weight(to_tensor(numbers), torch.from_numpy(relative_weights(weight)))
+        return fit_column_maps(rows, gaussianize=self.gaussianize)
 
     def _fit_preprocessing(self, x: Tensor) -> Chain:
         if self._is_discrete():

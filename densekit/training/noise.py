@@ -7,9 +7,10 @@ import math
 import torch
 from torch import Tensor
 
-from densekit.data.rows import MIN_ROWS_TO_SPLIT
+from densekit.data.rows import MIN_ROWS_TO_SPLIT, by_weight
 
 FEW_ROWS = 50  # below, validation rows are too few to end training alone
+MAX_ROWS_FOR_STATISTICS = 10_000
 ROWS_OF_NOISE = 1000  # that statistics of few rows are taken of
 # A row with this share of the data, and more than once in it, keeps noise this small.
 SHARE_OF_REPEATED_ROW, NOISE_OF_REPEATED_ROWS = 0.01, 0.03
@@ -54,11 +55,16 @@ def smooth(z: Tensor, weight: Tensor, *, is_auto: bool) -> tuple[Tensor, Tensor 
     return z, torch.where(is_repeated, NOISE_OF_REPEATED_ROWS, 0.0).to(z)
 
 
-def as_training_sees(z: Tensor, least_noise: Tensor, generator: torch.Generator) -> Tensor:
-    """Few rows, each many times with other noise."""
+def as_training_sees(
+    z: Tensor, weight: Tensor, least_noise: Tensor | None, generator: torch.Generator
+) -> Tensor:
+    """Rows for statistics: as often as they weigh, and few rows each many times, with noise."""
+    counted = by_weight(z, weight)
+    if least_noise is None or len(z) >= FEW_ROWS:
+        return counted[:: max(1, len(z) // MAX_ROWS_FOR_STATISTICS)]
     n_times = max(1, ROWS_OF_NOISE // len(z))
     normal = torch.randn((n_times, *z.shape), generator=generator, dtype=z.dtype, device=z.device)
-    return (z + least_noise[:, None] * normal).flatten(0, 1)
+    return (counted + least_noise[:, None] * normal).flatten(0, 1)
 
 
 def shares_of_equal_rows(x: Tensor, weight: Tensor) -> Tensor:
