@@ -31,7 +31,8 @@ def measure(path):
     return {"seconds": seconds, "bytes": 1024 * (kilobytes("VmHWM") - before), "error": error}
 
 
-warnings.simplefilter("ignore")
-densekit.load(sys.argv[1])  # imports and compiles
-for path in sys.argv[1:]:
-    sys.stdout.write(json.dumps({"path": path} | measure(path)) + "\n")
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    densekit.load(sys.argv[1])  # imports and compiles
+    for path in sys.argv[1:]:
+        sys.stdout.write(json.dumps({"path": path} | measure(path)) + "\n")

@@ -202,7 +202,7 @@ def test_a_fitted_model_refuses_other_images():
     with pytest.raises(SupportError, match="9 in image 0, expected integers from 0 to 4"):
         model.score_samples(np.full_like(X, 9))
     with pytest.raises(ContextError, match="labels"):
-        model.score_samples(X[:2], [0, 7])
+        model.sample(y=[0, 7])
     for mask in (
         np.ones((8, 7), bool),
         np.ones((8, 8)),

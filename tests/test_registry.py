@@ -71,7 +71,9 @@ print(plugin.distribution, plugin.version)
 
 def test_plugins_serve_every_estimator(environment):
     code = """
-import densekit, numpy as np
+import densekit, numpy as np, warnings
+from sklearn.exceptions import ConvergenceWarning
+warnings.simplefilter("ignore", ConvergenceWarning)  # of two epochs
 X = np.random.default_rng(0).normal(size=(60, 2))
 for est in (
     densekit.make_estimator("rotation_flow", max_epochs=2),

@@ -257,7 +257,7 @@ def test_rows_that_are_nothing_like_those_of_the_fit(tmp_path, X):
     text = write_report(model.fit(NUMBERS[:, :2]), X, tmp_path / "report.html").read_text()
     if (X < 0).all():
         assert "-inf (20 rows have no density at all)" in text
-        assert "A Gaussian mixture does better by inf" in text
+        assert "no measure" in text  # the rows of the fit repeat, so nobody is ahead
 
 
 def test_bad_input_is_refused_at_the_door(maf, tmp_path):

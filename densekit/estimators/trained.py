@@ -125,12 +125,8 @@ class TrainedDensity(StoredDensity, BaseEstimator):
         if not is_warm:
             self._form_: Columns | Images = self._describe(X)
         x = self._validate(X, is_warm)
-        weight = _check_sample_weight(sample_weight, x, dtype=np.float64, ensure_non_negative=True)
+        weight = _check_weight(sample_weight, x, who)
         keep = weight > 0
-        if keep.sum() < 2:
-            raise ValueError(
-                f"{who} got n_samples=1 row with a positive sample_weight, expected at least 2."
-            )
         context = self._fit_context(y, weight, is_warm) if self.conditional else None
         if not keep.all():  # or it would be a copy of the table for nothing
             x, weight = x[keep], weight[keep]
@@ -329,3 +325,15 @@ class TrainedDensity(StoredDensity, BaseEstimator):
             verbose=self.verbose,
             who=type(self).__name__,
         )
+
+
+def _check_weight(sample_weight: Any, x: NDArray[Any], who: str) -> NDArray[np.float64]:
+    """Weights as an array; two rows at least must have one above zero."""
+    weight: NDArray[np.float64] = _check_sample_weight(
+        sample_weight, x, dtype=np.float64, ensure_non_negative=True
+    )
+    if (weight > 0).sum() < 2:
+        raise ValueError(
+            f"{who} got n_samples=1 row with a positive sample_weight, expected at least 2."
+        )
+    return weight

@@ -127,10 +127,11 @@ def rows_by_weight(X: Any, y: Any, sample_weight: Any, name: str) -> Index:
             )
         index = index[index_of_weights(weight[index])]
     values = X.to_numpy() if hasattr(X, "to_numpy") else np.asarray(X)
-    if values.ndim != 2 or values.dtype.kind not in "biuf" or len(index) > MAX_ROWS_TO_SORT:
+    if values.dtype.kind not in "biuf" or len(index) > MAX_ROWS_TO_SORT:
         return index
     # In an order of their own, so that rows and their weights mean the same in any order.
-    order: Index = np.lexsort([index, *values[index].T[::-1]])
+    rows = values[index].reshape(len(index), -1)
+    order: Index = np.lexsort([index, *rows.T[::-1]])
     return index[order]
 
 
