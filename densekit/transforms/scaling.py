@@ -21,7 +21,7 @@ TAIL = 0.05  # share of a column, on each side, that does not count towards its 
 _SPREAD_OF_NORMAL = 3.2897072539029444  # distance of a standard normal's 5 % and 95 % quantiles
 CONSTANT_FLOOR = 1e-3  # scale of a constant column, times max(1, |its value|)
 MAX_ROWS_FOR_QUANTILES = 100_000
-MIN_ROWS_TO_IGNORE_ONE = 100
+ABSURD = 1e3  # times a column's only other value
 
 
 class Standardize(Transform):
@@ -190,8 +190,8 @@ def location_and_scale(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
     No single value of many moves them by much: not those between two quantiles, nor, where more
     than nine of ten values are one, the median distance of the others from it, times the root of
-    their share, which is the standard deviation of two values. A column of 100 values and more of
-    which one alone differs is as good as constant.
+    their share, which is the standard deviation of two values. A column of which one alone differs,
+    by more than a thousand times what the others are, is as good as constant.
     """
     rows = x[:: max(1, len(x) // MAX_ROWS_FOR_QUANTILES)]
     ordered = rows.sort(0).values
@@ -216,7 +216,7 @@ def _statistics_of_rare_values(x: Tensor, rounding: float) -> tuple[Tensor, Tens
     value = x.median()
     distance = (x - value).abs()
     others = distance[distance > rounding * value.abs()].sort().values
-    if len(others) < 2 and len(x) >= MIN_ROWS_TO_IGNORE_ONE:
+    if len(others) == 1 and value != 0 and others[0] > ABSURD * value.abs():
         return value, torch.zeros_like(value), True
     share = len(others) / len(x)
     middle = others[: max(1, len(others) - 1)].median()  # without the farthest
