@@ -21,7 +21,7 @@ TAIL = 0.05  # share of a column, on each side, that does not count towards its 
 _SPREAD_OF_NORMAL = 3.2897072539029444  # distance of a standard normal's 5 % and 95 % quantiles
 CONSTANT_FLOOR = 1e-3  # scale of a constant column, times max(1, |its value|)
 MAX_ROWS_FOR_QUANTILES = 100_000
-ABSURD = 1e3  # times a column's only other value
+ABSURD = 1e3  # times the value, or the distance, that is usual
 
 
 class Standardize(Transform):
@@ -189,9 +189,9 @@ def location_and_scale(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Robust location and scale of each column, and whether it is constant.
 
     No single value of many moves them by much: not those between two quantiles, nor, where more
-    than nine of ten values are one, the median distance of the others from it, times the root of
-    their share, which is the standard deviation of two values. A column of which one alone differs,
-    by more than a thousand times what the others are, is as good as constant.
+    than nine of ten values are one, the root mean square of the distances from it, of which none
+    counts for more than a thousand times their median. A column of n values of which one alone
+    differs, by more than a thousand times n what the others are, is as good as constant.
     """
     rows = x[:: max(1, len(x) // MAX_ROWS_FOR_QUANTILES)]
     ordered = rows.sort(0).values
@@ -216,12 +216,14 @@ def _statistics_of_rare_values(x: Tensor, rounding: float) -> tuple[Tensor, Tens
     value = x.median()
     distance = (x - value).abs()
     others = distance[distance > rounding * value.abs()].sort().values
-    if len(others) == 1 and value != 0 and others[0] > ABSURD * value.abs():
+    # Standardised columns have their only other value n times as far as all that are alike.
+    if len(others) == 1 and value != 0 and others[0] > ABSURD * len(x) * value.abs():
         return value, torch.zeros_like(value), True
-    share = len(others) / len(x)
-    middle = others[: max(1, len(others) - 1)].median()  # without the farthest
-    loc = value + share * (x[distance >= others[0]].median() - value)
-    return loc, math.sqrt(share * (1 - share)) * middle, False
+    # The standard deviation, but for what is absurd beside the others.
+    most = ABSURD * others[(len(others) - 1) // 2]
+    unit = torch.minimum(others[-1], most)
+    scale = unit * ((others.clamp_max(most) / unit).square().sum() / len(x)).sqrt()
+    return value, scale, False
 
 
 def _greatest(x: Tensor) -> Tensor:
