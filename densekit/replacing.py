@@ -121,7 +121,7 @@ def _keep_owner_and_mode(descriptor: int, before: os.stat_result) -> None:
 
 def _sync_folder(folder: Path) -> None:
     """Make the new name last through a power failure, where a system lets folders be opened."""
-    with contextlib.suppress(PermissionError):  # Windows does not
+    with contextlib.suppress(OSError):  # the file is in place, whatever comes now
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)

@@ -12,7 +12,13 @@ from sklearn.exceptions import ConvergenceWarning
 import densekit
 from densekit import AnomalyDetector, FlowEstimator, MADEEstimator, MAFEstimator, NSFEstimator
 from densekit.densities import Normal
-from densekit.errors import ConstantColumnWarning, PluginTypeError, RepeatedValuesWarning
+from densekit.errors import (
+    ConstantColumnWarning,
+    ContextError,
+    PluginTypeError,
+    RepeatedValuesWarning,
+)
+from densekit.training.noise import smooth
 from densekit.transforms import Bounded, Transform
 
 RNG = np.random.default_rng(0)
@@ -157,6 +163,46 @@ def test_a_column_of_one_value_with_one_wild_cell(wild):
     assert scores.argmin() == 5
     assert np.abs(est.sample(100, random_state=0)[:, 2] - 7).max() < 0.1
     assert est.score_samples([[0.0, 0.0, 8.0]]) < np.delete(scores, 5).min() - 100
+
+
+@pytest.mark.parametrize("units", [1e-200, 1.0, 1e200])
+def test_a_column_that_is_constant_up_to_rounding(units):
+    rows = np.column_stack([X, np.ones(400)])
+    rows[:2, 2] += np.array([12, -12]) * np.finfo(float).eps
+    with pytest.warns(ConstantColumnWarning, match=r"\[2\]"):
+        est = MAFEstimator(max_epochs=2, random_state=0).fit(units * rows)
+    assert np.isfinite(est.score_samples(units * rows)).all()
+
+
+def test_a_constant_column_does_not_tell_equal_rows_apart():
+    z = torch.randn(1000, 3, dtype=torch.float64)
+    z[:300, :2] = 0.0
+    is_constant = torch.tensor([False, False, True])
+    _, noise = smooth(z, torch.ones(1000), is_constant, is_auto=True)
+    assert (noise[:300] > 0).all()
+    assert (noise[300:] == 0).all()
+
+
+@pytest.mark.parametrize("factor", [1e-300, 1e304])
+def test_a_detector_of_numbers_near_the_end_of_what_there_are(factor):
+    detector = AnomalyDetector(random_state=0).fit(factor * X)
+    assert np.isfinite(detector.score_samples(factor * X)).all()
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        np.ones((400, 2, 2)),
+        np.ones(400, dtype=complex),
+        np.where(np.arange(400) == 3, np.inf, 0.5),
+    ],
+)
+def test_conditions_that_are_none_are_refused(y):
+    est = MAFEstimator(conditional=True, max_epochs=1, random_state=0)
+    with pytest.raises(ContextError):
+        est.fit(X, y)
+    with pytest.raises(ContextError):
+        est.fit(X, X).score(X, y)
 
 
 class OnlyRows(Transform):

@@ -71,7 +71,8 @@ class Labels:
         try:
             return np.isin(values, self.classes)
         except TypeError:  # of a type that has no order with the classes
-            return np.array([value in set(self.classes.tolist()) for value in values.tolist()])
+            known = set(self.classes.tolist())
+            return np.array([value in known for value in values.tolist()])
 
     def encode(self, y: Any, source: str) -> NDArray[np.float64]:
         """One-hot rows; a label that was not fitted is a ContextError."""
@@ -124,7 +125,7 @@ class Numbers:
         if values.ndim == 1:  # many conditions of one number, or one of many
             is_one = values.shape == (self.size,) and self.size > 1
             values = values.reshape((1, -1) if is_one else (-1, 1))
-        values = check_array(values, dtype=np.float64, input_name="y", estimator=source)
+        values = _finite_numbers(values, source)
         if values.shape[1] != self.size:
             raise ContextError(
                 f"{source} got y with {values.shape[1]} columns, but was fitted with {self.size}."
@@ -308,14 +309,32 @@ def fit_context(
 def _fit_numbers(
     y: NDArray[Any], fit_steps: Callable[[NDArray[np.float64]], tuple[Any, ...]], source: str
 ) -> Numbers:
-    try:
-        values = check_array(y, dtype=np.float64, input_name="y", estimator=source)
-    except (ValueError, TypeError) as error:
-        raise ContextError(
-            f"{source} got y as numbers, expected finite ones (labels are 1-D): {error}"
-        ) from None
+    values = _finite_numbers(y, source)
     steps = fit_steps(values)
     return Numbers(steps[0].loc.numpy().copy(), steps[0].scale.numpy().copy(), steps)
+
+
+def _finite_numbers(y: NDArray[Any], source: str) -> NDArray[np.float64]:
+    """Conditions (n, n_columns) as finite numbers, or a ContextError that names the first that is
+    none."""
+    if y.ndim != 2 or y.dtype.kind == "c":
+        raise ContextError(
+            f"{source} got y of {y.dtype} and shape {y.shape}, expected real numbers, a row of "
+            "them for each row of X."
+        )
+    for i, column in enumerate(y.T):
+        try:
+            numbers = column.astype(np.float64)
+            is_wrong = ~np.isfinite(numbers)
+        except (TypeError, ValueError):
+            is_wrong = np.array([not isinstance(v, int | float | np.number) for v in column])
+        if is_wrong.any():
+            row = int(is_wrong.argmax())
+            raise ContextError(
+                f"{source} got {column[row]!r:.50} in row {row}, column {i} of y (the first is 0), "
+                "expected finite numbers (labels are 1-D)."
+            )
+    return np.ascontiguousarray(y, dtype=np.float64)
 
 
 def _is_text(y: NDArray[Any]) -> bool:
@@ -327,6 +346,8 @@ def _is_text(y: NDArray[Any]) -> bool:
 
 def _are_labels(y: NDArray[Any], source: str) -> bool:
     """Whether numbers (n,) are labels, as few whole numbers are."""
+    if y.dtype.kind == "c":
+        return False  # and no numbers that a density could be given, as is then said
     numbers = np.asarray(y, dtype=np.float64)
     if not np.isfinite(numbers).all() or (numbers != np.floor(numbers)).any():
         return False

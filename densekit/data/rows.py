@@ -101,7 +101,7 @@ class Rows:
 
 
 def concatenated(parts: Sequence[Rows]) -> Rows:
-    """The rows of all parts, which have contexts all or none."""
+    """The rows of all parts, which have contexts all or none; noise that rows keep is left out."""
     contexts = [part.context for part in parts if part.context is not None]
     return replace(
         parts[0],
@@ -109,6 +109,7 @@ def concatenated(parts: Sequence[Rows]) -> Rows:
         weight=torch.cat([part.weight for part in parts]),
         context=torch.cat(contexts) if contexts else None,
         log_det=torch.cat([part.log_det for part in parts]),
+        least_noise=None,
     )
 
 

@@ -350,9 +350,12 @@ class DensityEstimator(TrainedDensity, DensityMixin, BaseEstimator, ABC):
         labels = getattr(self, "_context_", None)
         if not isinstance(labels, Labels):
             given = "numbers as y" if self.conditional else "conditional=False"
+            way_out = "fit it with labels"
+            if self.conditional and method == "score_samples":
+                way_out = "give the condition of each row as y"
             raise ContextError(
                 f"{type(self).__name__} was fitted with {given}, so there are no classes for "
-                f"{method} to go through; fit with labels, or give `y` to score_samples."
+                f"{method} to go through: {way_out}."
             )
         each = [
             self._evaluate(self.density_.log_prob, rows, np.tile(code, (len(rows), 1)))

@@ -39,6 +39,7 @@ from densekit.data.rows import (
 )
 from densekit.data.support import check_inside, check_levels, parse_support
 from densekit.densities.base import Density
+from densekit.errors import ContextError
 from densekit.estimators.checkpoints import open_checkpoint
 from densekit.estimators.parameters import check_parameters
 from densekit.estimators.preprocessing import (
@@ -146,7 +147,8 @@ class TrainedDensity(StoredDensity, BaseEstimator):
         z, log_det, is_constant = preprocess(preprocessing, rows, dtype, generator)
         least_noise = None
         if self._may_add_noise():
-            z, least_noise = smooth(z, row_weight, is_auto=isinstance(self.noise, str))
+            is_auto = isinstance(self.noise, str)
+            z, least_noise = smooth(z, row_weight, is_constant, is_auto=is_auto)
         if not is_warm:
             core.fit_statistics(as_training_sees(z, row_weight, least_noise, generator))
         given = None if context is None else torch.from_numpy(context).to(device, dtype)
@@ -183,6 +185,11 @@ class TrainedDensity(StoredDensity, BaseEstimator):
         """Choose the encoding of y; return the context of the rows that have weight."""
         who, keep = type(self).__name__, weight > 0
         values = check_condition(y, len(weight), getattr(self, "condition_names_in_", None), who)
+        if values.ndim > 2 and not isinstance(self._form_, Images):
+            raise ContextError(
+                f"{who} got y of shape {values.shape} for a table, expected a label or a row of "
+                "numbers for each row of X; only images can be given images."
+            )
         if not is_warm:
             given = read_condition(y, who)
             own = weight[keep]

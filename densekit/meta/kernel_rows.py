@@ -56,9 +56,9 @@ class KernelRows:
         x = np.asarray(X, dtype=np.float64)
         table = torch.from_numpy(np.ascontiguousarray(x))
         middle, spread, is_constant = (each.numpy() for each in location_and_scale(table))
-        kept = np.clip(x, middle - MOST_SCALES * spread, middle + MOST_SCALES * spread)
         unit = np.where(spread > 0, spread, 1.0)  # squares of what is tiny or huge are no numbers
-        shifted = (kept - middle) / unit
+        shifted = np.clip(x / unit - middle / unit, -MOST_SCALES, MOST_SCALES)
+        shifted = np.where(spread > 0, shifted, 0.0)
         location, scale = middle + unit * shifted.mean(0), unit * shifted.std(0)
         one_more = np.where(location == 0, 1.0, np.abs(location)) / np.sqrt(len(x))
         location = np.where(is_constant, middle, location)

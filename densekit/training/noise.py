@@ -16,7 +16,9 @@ ROWS_OF_NOISE = 1000  # that statistics of few rows are taken of
 SHARE_OF_REPEATED_ROW, NOISE_OF_REPEATED_ROWS = 0.01, 0.03
 
 
-def smooth(z: Tensor, weight: Tensor, *, is_auto: bool) -> tuple[Tensor, Tensor | None]:
+def smooth(
+    z: Tensor, weight: Tensor, is_constant: Tensor | None = None, *, is_auto: bool
+) -> tuple[Tensor, Tensor | None]:
     """Rows for training, and the standard deviation of the noise that each keeps, (n,) or None.
 
     Few rows keep the noise of a kernel density: nothing else would end their training in time. A
@@ -28,6 +30,8 @@ def smooth(z: Tensor, weight: Tensor, *, is_auto: bool) -> tuple[Tensor, Tensor 
     z : Tensor of shape (n, n_features)
         Standardised rows.
     weight : Tensor of shape (n,)
+    is_constant : Tensor of shape (n_features,), optional
+        Columns that are noise, by which rows do not differ.
     is_auto : bool
         Whether the noise of few rows is left to this function.
 
@@ -47,7 +51,8 @@ def smooth(z: Tensor, weight: Tensor, *, is_auto: bool) -> tuple[Tensor, Tensor 
             width /= math.sqrt(1 + width**2)
             z = z * math.sqrt(1 - width**2)
         return z, torch.full_like(z[:, 0], width)
-    share = shares_of_equal_rows(z, weight)
+    told_apart = z if is_constant is None else z.masked_fill(is_constant, 0.0)
+    share = shares_of_equal_rows(told_apart, weight)
     is_once = share <= 1.5 * weight.double() / weight.double().sum()
     is_repeated = (share >= SHARE_OF_REPEATED_ROW) & ~is_once
     if not bool(is_repeated.any()):

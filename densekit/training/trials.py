@@ -145,7 +145,7 @@ class _Trials:
             trials.append(_Trial(run["number"], History(**run["history"]), own))
         numbers = {trial.number for trial in trials}
         is_whole = len(tensors) == len(weights) * len(numbers) and len(numbers) == len(trials)
-        is_known = max(numbers, default=0) < n_trainers >= len(trials) + len(failures)
+        is_known = numbers <= set(range(n_trainers)) and len(trials) + len(failures) <= n_trainers
         is_text = all(isinstance(failure, str) and len(failure) < 1000 for failure in failures)
         require(is_whole and is_known and is_text, "its trials are not those of this fit")
         return cls(trials, failures)

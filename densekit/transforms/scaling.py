@@ -64,9 +64,11 @@ class Standardize(Transform):
 
     def fit_statistics(self, x: Tensor) -> None:
         loc, scale, is_constant = location_and_scale(x)
-        floor = CONSTANT_FLOOR * x.median(0).values.abs().clamp_min(1)
+        usual = torch.zeros_like(loc)
+        usual[is_constant] = x[:, is_constant].median(0).values
+        floor = CONSTANT_FLOOR * usual.abs().clamp_min(1)
         self.is_constant.copy_(is_constant)
-        self.loc.copy_(torch.where(is_constant, x.median(0).values, loc))
+        self.loc.copy_(torch.where(is_constant, usual, loc))
         self.scale.copy_(torch.where(is_constant, floor, scale))
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -196,7 +198,7 @@ def location_and_scale(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     rows = x[:: max(1, len(x) // MAX_ROWS_FOR_QUANTILES)]
     ordered = rows.sort(0).values
     lower, upper = _quantile(ordered, TAIL), _quantile(ordered, 1 - TAIL)
-    scale = (upper - lower) / _SPREAD_OF_NORMAL
+    scale = upper / _SPREAD_OF_NORMAL - lower / _SPREAD_OF_NORMAL  # whose difference is finite
     loc = torch.minimum(torch.maximum(rows, lower), upper)
     greatest = _greatest(x)
     unit = torch.where(greatest > 0, greatest, 1.0)
@@ -205,7 +207,7 @@ def location_and_scale(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     is_constant = x.amax(0) - x.amin(0) <= rounding * greatest
     is_flat = upper - lower <= rounding * torch.maximum(lower.abs(), upper.abs())
     for i in (is_flat & ~is_constant).nonzero()[:, 0].tolist():
-        loc[i], scale[i], is_constant[i] = _statistics_of_rare_values(x[:, i], rounding)
+        loc[i], scale[i], is_constant[i] = _statistics_of_rare_values(rows[:, i], rounding)
     scale = torch.where(is_constant, 0.0, scale)
     return loc, scale, is_constant
 
@@ -216,6 +218,8 @@ def _statistics_of_rare_values(x: Tensor, rounding: float) -> tuple[Tensor, Tens
     value = x.median()
     distance = (x - value).abs()
     others = distance[distance > rounding * value.abs()].sort().values
+    if len(others) == 0:  # they differ by rounding on both sides
+        return value, torch.zeros_like(value), True
     # Standardised columns have their only other value n times as far as all that are alike.
     if len(others) == 1 and value != 0 and others[0] > ABSURD * len(x) * value.abs():
         return value, torch.zeros_like(value), True
