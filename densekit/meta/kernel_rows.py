@@ -50,8 +50,8 @@ class KernelRows:
 
         Columns are scaled by their standard deviation without what lies beyond `MOST_SCALES`
         robust scales: one absurd number decides nothing. A column that is constant in n rows gets
-        the scale that one more row would give it, had it shown another value: its value, or 1
-        where that is zero, over the root of n.
+        the scale that one more row would give it, had it shown another value:
+        ``max(1, |value|) / sqrt(n)``.
         """
         x = np.asarray(X, dtype=np.float64)
         table = torch.from_numpy(np.ascontiguousarray(x))
@@ -60,7 +60,7 @@ class KernelRows:
         shifted = np.clip(x / unit - middle / unit, -MOST_SCALES, MOST_SCALES)
         shifted = np.where(spread > 0, shifted, 0.0)
         location, scale = middle + unit * shifted.mean(0), unit * shifted.std(0)
-        one_more = np.where(location == 0, 1.0, np.abs(location)) / np.sqrt(len(x))
+        one_more = np.maximum(1.0, np.abs(location)) / np.sqrt(len(x))
         location = np.where(is_constant, middle, location)
         scale = np.where(is_constant, one_more, scale)
         n_rows = min(len(x), MAX_ROWS, max(1000, MAX_VALUES // x.shape[1]))
