@@ -211,8 +211,8 @@ class AnomalyDetector(OutlierMixin, CalibratedScorer):
         -------
         DataFrame of shape (n_samples, 2 * n_features)
             Columns are pairs of a feature and "low" or "high": quantiles over the training rows
-            that are nearest in the other columns, whatever the model. Of images the features are
-            pixels: "pixel row, column", with the channel behind them.
+            that are nearest in the other columns, whatever the model and the condition. Of images
+            the features are pixels: "pixel row, column", with the channel behind them.
         """
         check_is_fitted(self)
         return reasons.expected(self, self._check(X), coverage, row_labels(X))

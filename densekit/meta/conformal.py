@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import false_discovery_control
 
-from densekit.errors import CalibrationError, CalibrationWarning
+from densekit.errors import CalibrationError, CalibrationWarning, shorten
 
 Array = NDArray[np.float64]
 
@@ -55,7 +55,9 @@ def check_alpha(alpha: Any, n_calibration: int, who: str) -> float:
         A ValueError; it says the least number of rows that would do.
     """
     if not (isinstance(alpha, int | float | np.floating) and 0 < alpha < 1):
-        raise CalibrationError(f"{who} got alpha={alpha!r}, expected a number between 0 and 1.")
+        raise CalibrationError(
+            f"{who} got alpha={shorten(repr(alpha))}, expected a number between 0 and 1."
+        )
     if alpha * (n_calibration + 1) < 1 - 1e-9:
         least = math.ceil(1 / alpha - 1e-9) - 1
         raise CalibrationError(
