@@ -297,6 +297,30 @@ def test_conditions_reach_the_estimator():
         AnomalyDetector(estimator, score="ensemble").fit(X, y)
 
 
+def test_what_was_expected_is_expected_under_the_condition():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 1))
+    amount = np.repeat([-4.0, 4.0], [300, 100])
+    estimator = MAFEstimator(conditional=True, max_epochs=1, n_layers=2, noise=0.1)
+    for y in (
+        pd.Series(np.where(np.arange(400) < 370, "low", "high"), name="level"),
+        pd.DataFrame({"amount": amount + 0.1 * rng.normal(size=400)}),
+    ):
+        where = np.where(y == "low", -4.0, 4.0) if y.ndim == 1 else amount
+        X = np.c_[where + x[:, 0], x]
+        detector = AnomalyDetector(estimator, random_state=0).fit(X, y)
+        bounds = detector.expected(X[[0, 0]], coverage=0.99, y=y.iloc[[0, -1]])["x0"].to_numpy()
+        assert bounds[0, 1] < 0 < bounds[1, 0]
+        sentences = detector.reasons(X[:1], n=2, y=y.iloc[[-1]])[0]
+        assert any("x0 was" in words and "given the rest -" not in words for words in sentences)
+        other = y.iloc[:1].rename("b") if y.ndim == 1 else y.iloc[:1].set_axis(["b"], axis=1)
+        with pytest.raises(ContextError, match="other names"):
+            detector.expected(X[:1], y=other)
+        for method in ("expected", "predict", "select", "reasons"):
+            with pytest.raises(TypeError, match="positional"):  # y would be taken for a level
+                getattr(detector, method)(X, y)
+
+
 @pytest.mark.parametrize("estimator", [None, GaussianMixture(2)])
 def test_weights_of_a_detector_are_repeated_rows(estimator):
     X, weight = draw(120, 0), np.random.default_rng(1).integers(0, 3, 120)

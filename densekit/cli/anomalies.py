@@ -299,7 +299,7 @@ def _reasons(
             if len(here):
                 part = X.iloc[here - n_done] if hasattr(X, "iloc") else X[here - n_done]
                 given = {} if y is None else {"y": y.iloc[here - n_done]}
-                words_of_rows = model.reasons(part, N_REASONS, **given)
+                words_of_rows = model.reasons(part, n=N_REASONS, **given)
                 for row, words in zip(here, words_of_rows, strict=True):
                     found[int(row)] = "; ".join(words)
                 advance(len(here))

@@ -114,7 +114,7 @@ class AnomalyDetector(OutlierMixin, CalibratedScorer):
         by_fold = self._scores_by_fold(X, y)
         return conformal.p_values(self._calibration_by_fold(), by_fold)
 
-    def predict(self, X: Any, alpha: float | None = None, *, y: Any = None) -> NDArray[np.int_]:
+    def predict(self, X: Any, *, alpha: float | None = None, y: Any = None) -> NDArray[np.int_]:
         """1 for normal rows and -1 for strange ones, (n,).
 
         Parameters
@@ -137,7 +137,7 @@ class AnomalyDetector(OutlierMixin, CalibratedScorer):
         level = conformal.check_alpha(alpha, len(self.calibration_scores_), self._who("predict"))
         return np.where(self.p_values(X, y) <= level + 1e-12, -1, 1)
 
-    def select(self, X: Any, fdr: float = 0.1, *, y: Any = None) -> NDArray[np.bool_]:
+    def select(self, X: Any, *, fdr: float = 0.1, y: Any = None) -> NDArray[np.bool_]:
         """Strange rows among many, of which a share of at most `fdr` is normal on average, (n,).
 
         Benjamini and Hochberg's procedure on `p_values`, which holds the false discovery rate for
@@ -204,22 +204,28 @@ class AnomalyDetector(OutlierMixin, CalibratedScorer):
         rows = self._check(X)
         return reasons.explain(self, rows, self._check_condition(rows, y), row_labels(X))
 
-    def expected(self, X: Any, coverage: float = 0.9) -> pd.DataFrame:
+    def expected(self, X: Any, *, coverage: float = 0.9, y: Any = None) -> pd.DataFrame:
         """What each number of a row was expected to be given the others: low and high.
+
+        Over a conditional estimator `y` is the condition of each row: training rows of the same
+        label are asked then, or those that are nearest in the numbers of y as well. Without it
+        those of all conditions are.
 
         Returns
         -------
         DataFrame of shape (n_samples, 2 * n_features)
             Columns are pairs of a feature and "low" or "high": quantiles over the training rows
-            that are nearest in the other columns, whatever the model and the condition. Of images
-            the features are pixels: "pixel row, column", with the channel behind them.
+            that are nearest in the other columns, whatever the model. Of images the features are
+            pixels: "pixel row, column", with the channel behind them.
         """
         check_is_fitted(self)
-        return reasons.expected(self, self._check(X), coverage, row_labels(X))
+        rows = self._check(X)
+        given = self._check_condition(rows, y)
+        return reasons.expected(self, rows, coverage, row_labels(X), given)
 
-    def reasons(self, X: Any, n: int = 3, *, y: Any = None) -> list[list[str]]:
+    def reasons(self, X: Any, *, n: int = 3, y: Any = None) -> list[list[str]]:
         """The strangest columns, or pixels, of each row in words, the strangest first."""
-        return reasons.in_words(self.explain(X, y), self.expected(X), self._check(X), n)
+        return reasons.in_words(self.explain(X, y), self.expected(X, y=y), self._check(X), n)
 
     def as_pyod(self, contamination: float | None = None, *, X: Any = None) -> Any:
         """This fitted detector as PyOD's: high scores are strange, labels are 0 and 1.

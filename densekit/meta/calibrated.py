@@ -113,7 +113,7 @@ class CalibratedScorer(MetaEstimator, ABC):
             )
         self.parts_ = tuple(parts)
         self._set_calibration(held_out)
-        self.reference_ = reasons.reference(rows, rng)
+        self.reference_, self.reference_condition_ = reasons.reference(rows, given, rng)
         self.offset_ = conformal.threshold(self.calibration_scores_, AUTO_ALPHA)
         if int(np.shape(X)[0]) <= MAX_TRAINING_SCORES:
             self.training_scores_ = self._score_checked(X, y)

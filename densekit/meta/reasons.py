@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from densekit.data.context import Labels, check_condition
 from densekit.densities.made import MADE
 from densekit.errors import CalibrationError, ScorerError
 from densekit.estimators.base import DensityEstimator
@@ -29,13 +30,16 @@ TAIL = 0.05  # share of a column, on each side, that has little say in its scale
 FAR = 3.0  # spreads beyond which a difference is no larger
 
 
-def reference(X: Any, rng: np.random.RandomState) -> NDArray[Any]:
-    """Some training rows, as an array, to compare with."""
+def reference(
+    X: Any, y: Any, rng: np.random.RandomState
+) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """Some training rows to compare with, and their conditions where there are any, as arrays."""
     rows = X.to_numpy() if hasattr(X, "to_numpy") else np.asarray(X)
     most = min(MAX_REFERENCES, max(MAX_IMAGES, MAX_VALUES // max(1, rows[0].size)))
     if rows.ndim > 2:
         most = MAX_IMAGES
-    return rows[rng.permutation(len(rows))[:most]]
+    index = rng.permutation(len(rows))[:most]
+    return rows[index], None if y is None else _values(y)[index]
 
 
 def explain(detector: Any, X: Any, y: Any, index: Any) -> Any:
@@ -49,18 +53,20 @@ def explain(detector: Any, X: Any, y: Any, index: Any) -> Any:
     return pd.DataFrame(_settled(terms, total), columns=_names(detector), index=index)
 
 
-def expected(detector: Any, X: Any, coverage: float, index: Any) -> pd.DataFrame:
-    """Quantiles of each column over the training rows that are nearest in the others."""
+def expected(detector: Any, X: Any, coverage: float, index: Any, y: Any = None) -> pd.DataFrame:
+    """Quantiles of each column over the training rows that are nearest in the others, and in the
+    condition where it is given."""
     if not 0 < coverage < 1:
         raise CalibrationError(f"expected got coverage={coverage!r}, expected one in (0, 1).")
     values, names = _flat(X), _names(detector)
     rows = _numbers(_flat(detector.reference_))
-    n_near = min(N_EXPECTED, len(rows))
+    from_condition, n_alike = _gaps_of_conditions(detector, y, len(values))
     bounds = np.empty((len(values), 2 * len(names)))
     edges = [(1 - coverage) / 2, (1 + coverage) / 2]
     for i, row in enumerate(_numbers(values)):
         gaps = _gaps(rows, row)
-        others = gaps.sum(1, keepdims=True) - gaps
+        others = gaps.sum(1, keepdims=True) - gaps + from_condition[i][:, None]
+        n_near = min(N_EXPECTED, n_alike[i])
         near = np.argpartition(others, n_near - 1, axis=0)[:n_near]
         found = np.nanquantile(np.take_along_axis(rows, near, 0), edges, axis=0)
         bounds[i] = found.T.ravel()
@@ -145,6 +151,24 @@ def _gaps(rows: Array, row: Array) -> Array:
     both_missing = np.isnan(rows) & np.isnan(row)
     settled: Array = np.where(np.isnan(gaps), np.where(both_missing, 0.0, FAR**2), gaps)
     return settled
+
+
+def _gaps_of_conditions(detector: Any, y: Any, n_rows: int) -> tuple[list[Array], list[int]]:
+    """For each row how far its condition is from those of the reference rows, and of how many of
+    them it is that: rows of other labels are further than any numbers are."""
+    n_known = len(detector.reference_)
+    if y is None:
+        return [np.zeros(n_known)] * n_rows, [n_known] * n_rows
+    estimator, who = detector.parts_[0]["estimators"][0], f"{type(detector).__name__}.expected"
+    names = getattr(estimator, "condition_names_in_", None)
+    found = check_condition(y, n_rows, names, who)
+    if isinstance(getattr(estimator, "_context_", None), Labels):
+        is_same = detector.reference_condition_.ravel() == found.reshape(-1, 1)
+        counts = np.where(is_same.any(1), is_same.sum(1), n_known)
+        further = FAR**2 * (1 + detector.reference_[0].size)
+        return list(np.where(is_same, 0.0, further)), counts.tolist()
+    known, own = _numbers(_flat(detector.reference_condition_)), _numbers(_flat(found))
+    return [_gaps(known, row).sum(1) for row in own], [n_known] * n_rows
 
 
 def _spread(rows: Array) -> Array:

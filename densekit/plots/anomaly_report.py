@@ -100,7 +100,7 @@ class AnomalyReport:
             detector.offset_,
             rows.tolist(),
             detector.p_values(strangest),
-            detector.reasons(strangest, n_reasons),
+            detector.reasons(strangest, n=n_reasons),
             None if index is None else np.asarray(index)[rows].tolist(),
         ).plot(axes=axes)
 
