@@ -141,6 +141,52 @@ def test_an_unknown_label_gets_the_marginal():
     np.testing.assert_array_equal(found[1:], est.score_samples(X, WORDS)[1:])
 
 
+BITS = np.arange(N_ROWS) % 2
+KINDS = {
+    "number": BITS,
+    "number as fraction": BITS.astype(float),
+    "number object": BITS.astype(object),
+    "boolean": BITS == 1,
+    "boolean object": (BITS == 1).astype(object),
+    "text": BITS.astype(str),
+    "text object": BITS.astype(str).astype(object),
+}
+
+
+@pytest.mark.parametrize("fitted", KINDS)
+def test_a_label_of_another_kind_is_refused(fitted):
+    est = quick(max_epochs=1).fit(X, KINDS[fitted])
+    for name, y in KINDS.items():
+        if name.partition(" ")[0] == fitted.partition(" ")[0]:
+            assert np.isfinite(est.score_samples(X, y)).all()
+            continue
+        for call in (est.score_samples, est.transform, lambda x, y: est.sample(y=y[0])):
+            with pytest.raises(ContextError, match="as a label, but was fitted with"):
+                call(X, y)
+
+
+@pytest.mark.parametrize(
+    "y", [[True, 1], [1, "1"], [1.0, np.nan], ["a", None], [np.True_, np.int64(1)], [b"a", "a"]]
+)
+def test_labels_of_several_kinds_are_refused(y):
+    values = np.empty(2, dtype=object)
+    values[:] = y
+    with pytest.raises(ContextError, match="several types"):
+        quick(condition_type="labels").fit(X, np.resize(values, N_ROWS))
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [(WORDS, Y["a"]), (WORDS, Y), (BITS, Y["a"]), (Y[["a"]], WORDS), (Y, Y["a"])],
+)
+def test_a_warm_start_says_that_it_keeps_to_the_kind_of_y(first, then):
+    est = quick(max_epochs=1, warm_start=True).fit(X, np.asarray(first))
+    before = est.score_samples(X, np.asarray(first))
+    with pytest.raises(ContextError, match=r"warm_start=True goes on.*whose y were (labels|num)"):
+        est.fit(X, np.asarray(then))
+    np.testing.assert_array_equal(est.score_samples(X, np.asarray(first)), before)
+
+
 @pytest.mark.parametrize("wild", [1e6, -1e30, 1e300])
 def test_one_wild_condition_changes_little(wild):
     est = quick(NSFEstimator, max_epochs=80, n_layers=3)

@@ -11,8 +11,9 @@ import narwhals.stable.v2 as nw
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.utils.validation import check_array, column_or_1d
+from sklearn.utils.validation import check_array
 
+from densekit.data.frames import is_missing, shown_cell
 from densekit.data.images import Images
 from densekit.data.rows import to_tensor
 from densekit.errors import ConditionWarning, ContextError
@@ -65,18 +66,26 @@ class Labels:
         """Shape of a row of context."""
         return (self.size,)
 
-    def is_known(self, y: Any) -> NDArray[np.bool_]:
-        """Whether each label was fitted, (n,)."""
-        values = column_or_1d(y)
-        try:
-            return np.isin(values, self.classes)
-        except TypeError:  # of a type that has no order with the classes
-            known = set(self.classes.tolist())
-            return np.array([value in known for value in values.tolist()])
+    def is_known(self, y: NDArray[Any], source: str) -> NDArray[np.bool_]:
+        """Whether each label was fitted, (n,); labels of another kind are a ContextError."""
+        if y.size != len(y):
+            raise ContextError(
+                f"{source} got y of shape {y.shape}, but was fitted with labels; give one a row."
+            )
+        values = y.ravel()
+        fitted, given = _kinds(self.classes), _kinds(values)
+        for kind in given.keys() - fitted.keys():
+            raise ContextError(
+                f"{source} got the {kind} {shown_cell(given[kind])} as a label, but was fitted "
+                f"with {shortened(self.classes.tolist())}, each a {' or '.join(fitted)}; give "
+                "labels of the type that they had in fit."
+            )
+        return np.isin(values, self.classes)
 
     def encode(self, y: Any, source: str) -> NDArray[np.float64]:
         """One-hot rows; a label that was not fitted is a ContextError."""
-        values, is_known = column_or_1d(y), self.is_known(y)
+        y = np.asarray(y)
+        values, is_known = y.ravel(), self.is_known(y, source)
         if not is_known.all():
             unknown = list(dict.fromkeys(values[~is_known].tolist()))
             raise ContextError(
@@ -209,8 +218,8 @@ def read_condition(y: Any, source: str) -> Condition:
     return Condition(values, names, is_text)
 
 
-def check_condition(y: Any, n_rows: int, names: Sequence[str] | None, source: str) -> NDArray[Any]:
-    """Return y as an array with a row for each row of X.
+def check_condition(y: Any, n_rows: int, names: Sequence[str] | None, source: str) -> Condition:
+    """Return y, which has a row for each row of X.
 
     Parameters
     ----------
@@ -233,7 +242,7 @@ def check_condition(y: Any, n_rows: int, names: Sequence[str] | None, source: st
     if n_given != n_rows:
         raise ContextError(f"{source} got y with {n_given} rows, expected {n_rows}.")
     check_names(found.names, names, source)
-    return found.values
+    return found
 
 
 def check_names(found: Sequence[str] | None, fitted: Sequence[str] | None, source: str) -> None:
@@ -293,14 +302,20 @@ def fit_context(
             f"{source} got y with {y.shape[1]} columns as labels, expected one; join them into one "
             "label for each row."
         )
-    try:
-        classes, index = np.unique(y.ravel(), return_inverse=True)
-    except TypeError:  # labels of several types, None and NaN among them, have no order
-        classes = None
-    if classes is None or (classes.dtype.kind == "f" and np.isnan(classes).any()):
+    labels = y.ravel()
+    kinds = _kinds(labels)
+    if len(kinds) > 1:
+        shown = ", ".join(f"the {kind} {shown_cell(label)}" for kind, label in kinds.items())
         raise ContextError(
-            f"{source} got labels of several types as y, such as text and NaN; give each row a "
-            "label of one type."
+            f"{source} got labels of several types as y, such as {shown}; give each row a label of "
+            "one type."
+        )
+    try:
+        classes, index = np.unique(labels, return_inverse=True)
+    except TypeError:
+        raise ContextError(
+            f"{source} got labels as y that have no order, such as {shown_cell(labels[0])}; give "
+            "text or numbers."
         ) from None
     share = np.bincount(index, weights=weight)
     return Labels(classes, np.log(share / share.sum()))
@@ -335,6 +350,26 @@ def _finite_numbers(y: NDArray[Any], source: str) -> NDArray[np.float64]:
                 "expected finite numbers (labels are 1-D)."
             )
     return np.ascontiguousarray(y, dtype=np.float64)
+
+
+def _kinds(labels: NDArray[Any]) -> dict[str, Any]:
+    """An example of each kind of label: True is no 1, nor is "1"."""
+    words = {"b": "boolean", "i": "number", "u": "number", "f": "number", "U": "text"}
+    word = words.get(labels.dtype.kind)
+    has_missing = labels.dtype.kind == "f" and np.isnan(labels).any()
+    if word is not None and not has_missing:
+        return {word: labels[0]} if len(labels) else {}
+    return {_kind(label): label for label in labels.tolist()[::-1]}
+
+
+def _kind(label: Any) -> str:
+    if is_missing(label):
+        return "missing value"
+    if isinstance(label, bool | np.bool_):
+        return "boolean"
+    if isinstance(label, int | float | np.number):
+        return "number"
+    return "text" if isinstance(label, str) else type(label).__name__
 
 
 def _is_text(y: NDArray[Any]) -> bool:

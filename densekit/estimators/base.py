@@ -366,7 +366,7 @@ class DensityEstimator(TrainedDensity, DensityMixin, BaseEstimator, ABC):
     def _check_condition(self, y: Any, n_rows: int) -> NDArray[Any]:
         """y as an array with a row for each row of X."""
         names = getattr(self, "condition_names_in_", None)
-        return check_condition(y, n_rows, names, type(self).__name__)
+        return check_condition(y, n_rows, names, type(self).__name__).values
 
     def _encode(self, y: Any, n_rows: int) -> NDArray[np.float64]:
         """y, which must have a row for each row of X, as rows of context."""
@@ -376,7 +376,7 @@ class DensityEstimator(TrainedDensity, DensityMixin, BaseEstimator, ABC):
         """Conditions that are labels which `fit` had not; warns of them."""
         if not isinstance(self._context_, Labels):
             return np.zeros(len(values), dtype=bool)
-        is_new = ~self._context_.is_known(values)
+        is_new = ~self._context_.is_known(values, type(self).__name__)
         if is_new.any():
             unknown = list(dict.fromkeys(np.ravel(values)[is_new].tolist()))
             warnings.warn(

@@ -18,12 +18,10 @@ from densekit.data import seeds
 from densekit.data.cells import validate
 from densekit.data.columns import Columns
 from densekit.data.context import (
-    Condition,
     Context,
     Labels,
     check_condition,
     fit_context,
-    read_condition,
 )
 from densekit.data.devices import parse_device
 from densekit.data.frames import as_numbers
@@ -184,17 +182,17 @@ class TrainedDensity(StoredDensity, BaseEstimator):
     ) -> NDArray[np.float64]:
         """Choose the encoding of y; return the context of the rows that have weight."""
         who, keep = type(self).__name__, weight > 0
-        values = check_condition(y, len(weight), getattr(self, "condition_names_in_", None), who)
+        given = check_condition(y, len(weight), getattr(self, "condition_names_in_", None), who)
+        values = given.values
         if values.ndim > 2 and not isinstance(self._form_, Images):
             raise ContextError(
                 f"{who} got y of shape {values.shape} for a table, expected a label or a row of "
                 "numbers for each row of X; only images can be given images."
             )
         if not is_warm:
-            given = read_condition(y, who)
             own = weight[keep]
             self._context_: Context = fit_context(
-                Condition(values[keep], given.names, given.is_text),
+                given._replace(values=values[keep]),
                 own,
                 condition_type=self.condition_type,
                 fit_steps=lambda numbers: self._fit_steps_of_numbers(numbers, own),
@@ -204,7 +202,16 @@ class TrainedDensity(StoredDensity, BaseEstimator):
                 self.condition_names_in_ = np.array(given.names, dtype=object)
             if isinstance(self._context_, Labels):
                 self.classes_ = self._context_.classes
-        return self._context_.encode(values[keep], who)
+        try:
+            return self._context_.encode(values[keep], who)
+        except ContextError as error:
+            if not is_warm:
+                raise
+            kind = type(self._context_).__name__.lower()
+            raise ContextError(
+                f"{error} warm_start=True goes on from the fit before, whose y were {kind}: give "
+                "such again, or set warm_start=False to begin anew."
+            ) from None
 
     def _fit_steps_of_numbers(
         self, numbers: NDArray[np.float64], weight: NDArray[np.float64]

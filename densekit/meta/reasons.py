@@ -161,7 +161,7 @@ def _gaps_of_conditions(detector: Any, y: Any, n_rows: int) -> tuple[list[Array]
         return [np.zeros(n_known)] * n_rows, [n_known] * n_rows
     estimator, who = detector.parts_[0]["estimators"][0], f"{type(detector).__name__}.expected"
     names = getattr(estimator, "condition_names_in_", None)
-    found = check_condition(y, n_rows, names, who)
+    found = check_condition(y, n_rows, names, who).values
     if isinstance(getattr(estimator, "_context_", None), Labels):
         is_same = detector.reference_condition_.ravel() == found.reshape(-1, 1)
         counts = np.where(is_same.any(1), is_same.sum(1), n_known)

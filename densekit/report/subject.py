@@ -183,7 +183,7 @@ def _conditions(estimator: Any, y: Any, n_rows: int, name: str) -> Any:
             f"{'numbers' if isinstance(context, Numbers) else 'images'}; give those of each row."
         )
     names = getattr(estimator, "condition_names_in_", None)
-    return check_condition(y, n_rows, names, "write_report")
+    return check_condition(y, n_rows, names, "write_report").values
 
 
 def _part(estimator: Any, X: Any, y: Any, places: NDArray[np.intp]) -> Part:
