@@ -39,18 +39,22 @@ def seeded_initialisation(generator: torch.Generator) -> Iterator[None]:
                 yield
 
 
-class _PrivateDraws(TorchDispatchMode):
+class LightDispatchMode(TorchDispatchMode):
+    """A mode that does without torch's compiler."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """False: to hide from torch.compile, torch would import it, which takes seconds."""
+        return False
+
+
+class _PrivateDraws(LightDispatchMode):
     """Give operations that draw from a default generator a private one instead."""
 
     def __init__(self, seed: int):
         super().__init__()
         self._seed = seed
         self._generators: dict[torch.device, torch.Generator] = {}
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """False: to hide from torch.compile, torch would import it, which takes seconds."""
-        return False
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from densekit.data.initialisation import LightDispatchMode
 from densekit.errors import AlteredFileError
 
 # Loading may take ten times the file's size and 100 MB. Reading takes twice the size, decoding as
@@ -71,7 +71,7 @@ class Allowance:
             )
 
 
-class Budget(TorchDispatchMode):
+class Budget(LightDispatchMode):
     """Refuse torch's operations once they allocate, or take, far more than a file bears out.
 
     The size of each result is first taken from the shapes of the inputs, or asked of torch, which
@@ -94,11 +94,6 @@ class Budget(TorchDispatchMode):
         self._n_passing = PASSING_BYTES_AT_LEAST + PASSING_BYTES_PER_STORED_BYTE * n_bytes
         seconds = SECONDS_AT_LEAST + n_bytes / STORED_BYTES_PER_SECOND
         self._end = time.thread_time() + seconds
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """False: to hide from torch.compile, torch would import it, which takes seconds."""
-        return False
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
