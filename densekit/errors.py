@@ -29,6 +29,10 @@ class ContextError(DensekitError, ValueError):
     """A conditional density did not get its `y`, or got one that does not fit."""
 
 
+class WeightError(DensekitError, ValueError):
+    """Weights of rows are no numbers of zero or more, one a row, or too few are above zero."""
+
+
 class SupportError(DensekitError, ValueError):
     """A declared support is malformed, or a training row lies outside it."""
 

@@ -12,11 +12,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import sparse
+from sklearn.neighbors import KernelDensity
 
 from densekit import AnomalyDetector, MADEEstimator, RealNVPEstimator
 from densekit.data.columns import Columns
 from densekit.data.frames import as_numbers
-from densekit.errors import ColumnTypeError, SupportError, TableError
+from densekit.errors import ColumnTypeError, DensekitError, SupportError, TableError, WeightError
 
 N_ROWS = 12
 VALUES = np.random.default_rng(0).normal(size=(N_ROWS, 3))
@@ -220,3 +222,80 @@ def test_names_that_are_numbers_are_not_taken_in_another_order():
     with pytest.raises(TableError, match=r"columns in another order.*2021, 2020, 2019"):
         model.score_samples(frame[[2021, 2020, 2019]])
     model.score_samples(VALUES)
+
+
+TOO_LARGE = np.ones((N_ROWS, 2), dtype=object)
+TOO_LARGE[3, 1] = 10**400
+NO_TABLES = {
+    "None": (None, "got None"),
+    "set": ({1, 2}, "got {1, 2}"),
+    "dict": ({"a": [1, 2]}, "dict"),
+    "text": ("abc", "got 'abc'"),
+    "number": (3, "shape"),
+    "generator": ((i for i in range(3)), "generator"),
+    "object": (object(), "object"),
+    "one axis": (np.ones(N_ROWS), "X.reshape"),
+    "nothing": ([], "shape"),
+    "three axes": (np.ones((1, N_ROWS, 2)), "dim 3|n_samples=1"),
+    "ragged": ([[1, 2], [3]], "unequal length"),
+    "deeply ragged": ([[[1], [2]], [[3], [4, 5]]], "unequal length"),
+    "sparse matrix": (sparse.csr_matrix(np.eye(9)), "X.toarray"),
+    "sparse array": (sparse.coo_array(np.eye(9)), "X.toarray"),
+    "too large": (TOO_LARGE, "column 1 holds 1000.* in row 3"),
+    "too large in a list": (TOO_LARGE.tolist(), "column 1 holds 1000.* in row 3"),
+    "too large in a frame": (pd.DataFrame(TOO_LARGE), "column 1 holds 1000.* in row 3"),
+    "complex": (1j * np.ones((N_ROWS, 2)), "Complex"),
+    "NaN": (np.full((N_ROWS, 2), np.nan), "NaN in row 0, column 0"),
+    "no column": (np.ones((N_ROWS, 0)), "0 feature"),
+}
+WITH_FEW_ROWS = {
+    "one row": (np.ones((1, 2)), "minimum of"),
+    "no row": (np.ones((0, 2)), "0 sample"),
+}
+
+
+@pytest.mark.parametrize("name", NO_TABLES | WITH_FEW_ROWS)
+@pytest.mark.parametrize("make", [MADEEstimator, lambda: AnomalyDetector(KernelDensity())])
+def test_what_is_no_table_ends_in_an_error_of_densekit(make, name):
+    X, match = (NO_TABLES | WITH_FEW_ROWS)[name]
+    with pytest.raises(TableError if name != "three axes" else DensekitError, match=match) as error:
+        make().fit(X)
+    assert type(make()).__name__ in str(error.value)
+    assert len(str(error.value)) < 500
+
+
+@pytest.mark.parametrize("name", [name for name in NO_TABLES if name != "three axes"])
+def test_and_in_scoring_too(name):
+    X, match = NO_TABLES[name]
+    with pytest.raises(TableError, match=match):
+        MADEEstimator(max_epochs=1).fit(np.eye(9)[:, :2]).score_samples(X)
+
+
+ODD_WEIGHTS = {
+    "negative": (-np.ones(N_ROWS), "-1.0 in row 0"),
+    "too few": (np.ones(N_ROWS - 1), "shape"),
+    "NaN": (np.full(N_ROWS, np.nan), "nan in row 0"),
+    "infinity": (np.full(N_ROWS, np.inf), "inf in row 0"),
+    "two axes": (np.ones((N_ROWS, 1)), "shape"),
+    "zeros": (np.zeros(N_ROWS), "n_samples=0"),
+    "text": (["1"] * N_ROWS, "no array of numbers"),
+    "text objects": (np.array(["1"] * N_ROWS, dtype=object), "'1' in row 0"),
+    "a text": ("balanced", "no array of numbers"),
+    "missing": ([None] * N_ROWS, "None in row 0"),
+    "ragged": ([[1], [1, 2]], "no array of numbers"),
+    "set": ({1}, "no array of numbers"),
+    "sparse": (sparse.csr_matrix(np.ones((1, N_ROWS))), "no array of numbers"),
+    "complex": (1j * np.ones(N_ROWS), "complex"),
+    "dates": (np.full(N_ROWS, np.datetime64("2020-01-01")), "datetime"),
+    "too large": ([10**400] + [1] * (N_ROWS - 1), "too large"),
+}
+
+
+@pytest.mark.parametrize("name", ODD_WEIGHTS)
+def test_weights_that_are_none_end_in_an_error_of_densekit(name):
+    weight, match = ODD_WEIGHTS[name]
+    X = np.random.default_rng(0).normal(size=(N_ROWS, 2))
+    est = MADEEstimator(max_epochs=1).fit(X)
+    for call in (est.fit, est.score, AnomalyDetector(KernelDensity()).fit):
+        with pytest.raises(WeightError, match=match):
+            call(X, sample_weight=weight)

@@ -114,8 +114,9 @@ def validate(estimator: Any, X: Any, **options: Any) -> NDArray[np.float64]:
 
     Raises
     ------
-    ValueError
-        Names the column and the first row with NaN or infinity, or is scikit-learn's own.
+    TableError
+        A ValueError: names the column and the first row with NaN or infinity, or says what
+        scikit-learn found.
     """
     options = {"dtype": np.float64, "order": "C"} | options
     try:
@@ -123,7 +124,10 @@ def validate(estimator: Any, X: Any, **options: Any) -> NDArray[np.float64]:
     except ValueError as error:
         if "NaN" in str(error) or "infinity" in str(error):
             _name_the_cell(X, type(estimator).__name__)
-        raise
+        text = str(error)
+        if text.startswith("Complex"):  # and then shows the whole table
+            text = text.partition("\n")[0] + "; give real numbers."
+        raise TableError(f"{type(estimator).__name__} got X that it cannot take: {text}") from None
     return table
 
 
@@ -135,7 +139,7 @@ def _name_the_cell(X: Any, who: str) -> None:
     row, column = np.argwhere(is_wrong)[0]
     name = column_names(X, values.shape[1])[column]
     value = "NaN" if np.isnan(values[row, column]) else values[row, column]
-    raise ValueError(
+    raise TableError(
         f"{who} got {value} in row {row}, column {name!r} ({is_wrong.any(1).sum()} such rows), "
         "expected finite numbers; fill it in, or leave the rows or the column out."
     ) from None

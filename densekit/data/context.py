@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_array
 from densekit.data.frames import is_missing, shown_cell
 from densekit.data.images import Images
 from densekit.data.rows import to_tensor
-from densekit.errors import ConditionWarning, ContextError
+from densekit.errors import ConditionWarning, ContextError, shorten
 
 # Whole numbers are labels where they are so few, and numbers where there are more. Up to the second
 # limit it is in doubt.
@@ -203,7 +203,13 @@ def read_condition(y: Any, source: str) -> Condition:
         names = None if frame.name in (None, "") else (str(frame.name),)
         columns = [frame]
     else:
-        values = np.asarray(y.detach().cpu() if isinstance(y, torch.Tensor) else y)
+        try:
+            values = np.asarray(y.detach().cpu() if isinstance(y, torch.Tensor) else y)
+        except (ValueError, TypeError) as error:
+            raise ContextError(
+                f"{source} got a y that is no array ({shorten(error)}); give a label or a row of "
+                "numbers for each row of X."
+            ) from None
         _refuse_dates(values.dtype.kind in "mM", None, source)
         return Condition(values, None, _is_text(values))
     for i, column in enumerate(columns):

@@ -10,6 +10,7 @@ from typing import Any
 import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
+import scipy.sparse
 import torch
 from numpy.typing import NDArray
 
@@ -28,6 +29,7 @@ _WORDS = (
     (("List", "Array", "Struct"), "lists or records"),
     (("Int128", "UInt128"), "whole numbers of 128 bits"),
 )
+_ROWS = "expected rows of numbers (n, n_features), as an array, a data frame or a list of lists"
 _ADVICE = (
     "expected numbers; encode as numbers what belongs to the rows (text and categories by "
     "OneHotEncoder or OrdinalEncoder, dates as days since a date), or leave it out"
@@ -54,8 +56,13 @@ def as_numbers(X: Any, *, source: str) -> Any:
         A ValueError and TypeError: columns hold text, categories, dates, or are sparse; the message
         names every one.
     TableError
-        A ValueError: a cell is masked, or the frame is lazy.
+        A ValueError: a cell is masked, the frame is lazy, or X is no table at all.
     """
+    if scipy.sparse.issparse(X):
+        raise ColumnTypeError(
+            f"{source} got a sparse {type(X).__name__}, expected dense numbers; make it dense, as "
+            "by X.toarray()."
+        )
     if isinstance(X, torch.Tensor):
         X = X.detach().cpu()
         return (X.float() if X.dtype == torch.bfloat16 else X).numpy()
@@ -73,8 +80,16 @@ def as_numbers(X: Any, *, source: str) -> Any:
             f"{source} got a lazy frame ({_class_of(X)}), expected rows in memory; call its "
             "collect() (compute() of Dask) first."
         )
-    faults = _frame_faults(frame) if isinstance(frame, nw.DataFrame) else _array_faults(X)
-    refuse(list(faults), source)
+    if isinstance(frame, nw.DataFrame):
+        refuse(list(_frame_faults(frame)), source)
+        return X
+    values = _as_array(X, source)
+    refuse(list(_array_faults(values)), source)
+    if values.ndim < 2:
+        raise TableError(
+            f"{source} got X of shape {values.shape}, {_ROWS}. Reshape your data: one column is "
+            "X.reshape(-1, 1), one row X.reshape(1, -1)."
+        )
     return X
 
 
@@ -159,6 +174,7 @@ def _typed_fault(column: Any, native_type: str, where: str) -> str:
 
 def _object_faults(cells: NDArray[Any], where: str) -> Iterator[str]:
     row = first_wrong_cell(cells)
+    row = _first_too_large(cells) if row is None else row
     if row is None:
         return
     cell = cells[row]
@@ -168,19 +184,43 @@ def _object_faults(cells: NDArray[Any], where: str) -> Iterator[str]:
     try:
         float(cell)
         reason = f"a {type(cell).__name__}"
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         reason = str(error)[: 2 * MAX_CHARACTERS_OF_A_CELL]
     yield f"{where} holds {shown_cell(cell)} in row {row} ({reason})"
 
 
-def _array_faults(X: Any) -> Iterator[str]:
-    """What is wrong with an array or nested lists that are no real numbers."""
+def _first_too_large(cells: NDArray[Any]) -> int | None:
+    """Index of the first number that no float64 is near to; None where all fit."""
+    try:
+        cells.astype(np.float64)
+    except OverflowError:
+        return next(i for i in range(len(cells)) if _is_too_large(cells[i]))
+    return None
+
+
+def _is_too_large(cell: Any) -> bool:
+    try:
+        float(cell)
+    except OverflowError:
+        return True
+    return False
+
+
+def _as_array(X: Any, source: str) -> NDArray[Any]:
+    """An array or nested lists as an array; what is neither is an error."""
     try:
         values = np.asarray(X)
-    except (ValueError, TypeError):  # ragged lists and the like: scikit-learn says what is wrong
-        return
+    except (ValueError, TypeError) as error:
+        raise TableError(f"{source} got rows of unequal length as X ({error}); {_ROWS}.") from None
+    if values.ndim == 0 and values.dtype.kind not in "biufc":
+        raise ColumnTypeError(f"{source} got {shown_cell(X)} ({type(X).__name__}) as X; {_ROWS}.")
+    return values
+
+
+def _array_faults(values: NDArray[Any]) -> Iterator[str]:
+    """What is wrong with an array that holds no real numbers."""
     kind = values.dtype.kind
-    if values.ndim == 0 or kind in "biufc":
+    if kind in "biufc":
         return
     if kind == "O":
         columns = [values] if values.ndim == 1 else np.moveaxis(values, 1, 0)

@@ -11,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from densekit.data.frames import first_wrong_cell, shown_cell
+from densekit.errors import WeightError, shorten
 from densekit.forks import prepare_for_forks
 
 MAX_ROWS_TO_SORT = 100_000
@@ -116,6 +118,52 @@ def concatenated(parts: Sequence[Rows]) -> Rows:
 def to_tensor(x: NDArray[Any]) -> Tensor:
     """The array as a tensor; a read-only one, such as a memory map, is copied."""
     return torch.from_numpy(x if x.flags.writeable else x.copy())
+
+
+def check_weight(weight: Any, n_rows: int, *, least: int, who: str) -> NDArray[np.float64]:
+    """Weights as an array (n,); None and a number stand for equal ones.
+
+    Raises
+    ------
+    WeightError
+        They are no finite numbers of zero or more, one a row, or less than `least` are above zero.
+    """
+    if weight is None or isinstance(weight, int | float | np.number):
+        weight = np.full(n_rows, 1.0 if weight is None else weight)
+    elif isinstance(weight, Tensor):
+        weight = weight.detach().cpu()
+    try:
+        cells = np.asarray(weight)
+        if cells.dtype.kind not in "biufO":
+            raise TypeError(f"values of type {cells.dtype}")
+        row = first_wrong_cell(cells) if cells.dtype.kind == "O" and cells.ndim == 1 else None
+        if row is not None:
+            raise TypeError(f"{shown_cell(cells[row])} in row {row}")
+        values = cells.astype(np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise WeightError(
+            f"{who} got a sample_weight that is no array of numbers ({shorten(error)}); give one "
+            "number a row."
+        ) from None
+    if values.shape != (n_rows,):
+        raise WeightError(
+            f"{who} got sample_weight of shape {values.shape}, expected ({n_rows},): one number "
+            "for each row of X."
+        )
+    is_wrong = ~((values >= 0) & (values < np.inf))
+    if is_wrong.any():
+        row = int(is_wrong.argmax())
+        raise WeightError(
+            f"{who} got a sample_weight of {values[row]} in row {row} (the first is 0), expected "
+            "finite numbers, none of them negative; a row of weight zero does not count."
+        )
+    n_kept = int((values > 0).sum())
+    if n_kept < least:
+        raise WeightError(
+            f"{who} got n_samples={n_kept} with a sample_weight above zero, expected at least "
+            f"{least}; give more rows a weight."
+        )
+    return values
 
 
 def repeat_by_weight(

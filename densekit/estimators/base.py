@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import (
-    _check_sample_weight,
     check_is_fitted,
     check_scalar,
 )
@@ -32,7 +31,7 @@ from densekit.data.context import (
     shortened,
 )
 from densekit.data.frames import as_numbers
-from densekit.data.rows import in_chunks, to_tensor
+from densekit.data.rows import check_weight, in_chunks, to_tensor
 from densekit.errors import ConditionWarning, ContextError, RepeatedValuesWarning
 from densekit.estimators.documentation import fill_in_shared_parameters
 from densekit.estimators.parameters import (
@@ -256,7 +255,7 @@ class DensityEstimator(TrainedDensity, DensityMixin, BaseEstimator, ABC):
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Mean of `score_samples` in nats, weighted by `sample_weight`; higher is better."""
         scores = self.score_samples(X, y)
-        weight = _check_sample_weight(sample_weight, scores)
+        weight = check_weight(sample_weight, len(scores), least=1, who=type(self).__name__)
         return float(np.average(scores, weights=weight))
 
     def sample(

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import _check_sample_weight
 from torch import Tensor
 
 from densekit.data import seeds
@@ -30,6 +29,7 @@ from densekit.data.initialisation import seeded_initialisation
 from densekit.data.rows import (
     Rows,
     by_weight,
+    check_weight,
     find_repeated_values,
     relative_weights,
     repeat_by_weight,
@@ -124,7 +124,7 @@ class TrainedDensity(StoredDensity, BaseEstimator):
         if not is_warm:
             self._form_: Columns | Images = self._describe(X)
         x = self._validate(X, is_warm)
-        weight = _check_weight(sample_weight, x, who)
+        weight = check_weight(sample_weight, len(x), least=2, who=who)
         keep = weight > 0
         context = self._fit_context(y, weight, is_warm) if self.conditional else None
         if not keep.all():  # or it would be a copy of the table for nothing
@@ -339,15 +339,3 @@ class TrainedDensity(StoredDensity, BaseEstimator):
             verbose=self.verbose,
             who=type(self).__name__,
         )
-
-
-def _check_weight(sample_weight: Any, x: NDArray[Any], who: str) -> NDArray[np.float64]:
-    """Weights as an array; two rows at least must have one above zero."""
-    weight: NDArray[np.float64] = _check_sample_weight(
-        sample_weight, x, dtype=np.float64, ensure_non_negative=True
-    )
-    if (weight > 0).sum() < 2:
-        raise ValueError(
-            f"{who} got n_samples=1 row with a positive sample_weight, expected at least 2."
-        )
-    return weight

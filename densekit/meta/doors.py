@@ -13,12 +13,11 @@ from sklearn.utils import get_tags
 from sklearn.utils.validation import (
     _check_feature_names,
     _check_n_features,
-    _check_sample_weight,
 )
 
 from densekit.data.cells import validate
 from densekit.data.frames import as_numbers
-from densekit.data.rows import MAX_ROWS_TO_SORT, index_of_weights
+from densekit.data.rows import MAX_ROWS_TO_SORT, check_weight, index_of_weights
 from densekit.errors import (
     ContextError,
     LabelWarning,
@@ -116,15 +115,8 @@ def rows_by_weight(X: Any, y: Any, sample_weight: Any, name: str) -> Index:
     n_rows = int(np.shape(X)[0])
     index = np.arange(n_rows)
     if sample_weight is not None:
-        weight = _check_sample_weight(
-            sample_weight, np.empty((n_rows, 1)), dtype=np.float64, ensure_non_negative=True
-        )
+        weight = check_weight(sample_weight, n_rows, least=MIN_ROWS, who=name)
         index = index[weight > 0]
-        if len(index) < MIN_ROWS:
-            raise ShapeError(
-                f"{name} got n_samples={len(index)} with a positive sample_weight, expected at "
-                f"least {MIN_ROWS}."
-            )
         index = index[index_of_weights(weight[index])]
     values = X.to_numpy() if hasattr(X, "to_numpy") else np.asarray(X)
     if values.dtype.kind not in "biuf" or len(index) > MAX_ROWS_TO_SORT:
