@@ -270,7 +270,8 @@ SCALARS = (
 )
 KINDS = st.sampled_from(
     ("float", "tuple", "dict", "range", "dtype", "array", "scalar", "objects", "texts", "class")
-) | st.sampled_from(("random_state", "record", "instance", "estimator"))
+) | st.sampled_from(("random_state", "record", "name", "instance", "estimator"))
+NAME_TYPES = st.sampled_from(("date", "Timestamp", "Timedelta", "Period", "Interval"))
 VALUES = st.recursive(
     SCALARS,
     lambda inner: (
@@ -278,6 +279,7 @@ VALUES = st.recursive(
         | st.dictionaries(st.text(max_size=6), inner, max_size=3)
         | st.builds(lambda k, v: {"is": k, "value": v, "items": v, "tensor": v}, KINDS, inner)
         | st.builds(lambda v: {"is": "tuple", "items": [v, v]}, inner)
+        | st.builds(lambda k, v: {"is": "name", "type": k, "args": v}, NAME_TYPES, inner)
     ),
     max_leaves=12,
 )

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 from sklearn.neighbors import KernelDensity
 
+import densekit
 from densekit import AnomalyDetector, MADEEstimator, RealNVPEstimator
 from densekit.data.columns import Columns
 from densekit.data.frames import as_numbers
@@ -77,18 +78,29 @@ KINDS = {
     "levels": pd.MultiIndex.from_tuples([("a", 1), ("a", 2), ("b", 1)]),
     "dates": [datetime.date(2020, 1, day) for day in (1, 2, 3)],
     "moments": pd.date_range("2020", periods=3),
+    "moments of a zone": pd.date_range("2020", periods=3, tz="Europe/Berlin").as_unit("s"),
+    "levels of moments": pd.MultiIndex.from_product([["a"], pd.date_range("2020", periods=3)]),
+    "months": pd.period_range("2020-01", periods=3, freq="M"),
+    "durations": pd.timedelta_range("1h", periods=3, freq="90s"),
     "intervals": pd.interval_range(0, 3),
+    "intervals of moments": pd.interval_range(pd.Timestamp("2020"), periods=3, closed="left"),
 }
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_models_take_frames_whose_names_are_no_text(kind):
+def test_models_take_frames_whose_names_are_no_text(kind, tmp_path):
     frame = pd.DataFrame(VALUES, columns=KINDS[kind])
     model = quick().fit(frame)
     np.testing.assert_array_equal(
         model.score_samples(frame), quick().fit(VALUES).score_samples(VALUES)
     )
-    assert list(model.sample(2).columns) == list(frame.columns)
+    names = model.sample(2).columns
+    assert list(names) == list(frame.columns)
+    model.save(tmp_path / "model.densekit")
+    found = densekit.load(tmp_path / "model.densekit")
+    pd.testing.assert_index_equal(found.sample(2).columns, names, exact=True)
+    with pytest.raises(TableError, match="another order"):
+        found.score_samples(frame.iloc[:, ::-1])
 
 
 def test_types_are_those_of_columns_where_names_count_rows():
@@ -299,3 +311,17 @@ def test_weights_that_are_none_end_in_an_error_of_densekit(name):
     for call in (est.fit, est.score, AnomalyDetector(KernelDensity()).fit):
         with pytest.raises(WeightError, match=match):
             call(X, sample_weight=weight)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("estimator", [None, MADEEstimator(max_epochs=1)])
+def test_a_detector_goes_by_the_names_of_the_frame(kind, estimator, tmp_path):
+    frame = pd.DataFrame(VALUES, columns=KINDS[kind])
+    detector = AnomalyDetector(estimator, random_state=0).fit(frame)
+    detector.save(tmp_path / "detector.densekit")
+    for each in (detector, densekit.load(tmp_path / "detector.densekit")):
+        assert list(each.explain(frame[:2]).columns) == list(frame.columns)
+        assert list(each.expected(frame[:2]).columns.get_level_values(0)[::2]) == list(frame)
+        assert any(each.reasons(frame[:1])[0][0].startswith(f"{name} was") for name in frame)
+        with pytest.raises(TableError, match="another order"):
+            each.score_samples(frame.iloc[:, ::-1])

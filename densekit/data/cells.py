@@ -20,7 +20,7 @@ from densekit.data.frames import (
     is_number,
     shown_cell,
 )
-from densekit.errors import PrecisionWarning, TableError
+from densekit.errors import ColumnTypeError, PrecisionWarning, TableError
 
 MAX_EXACT_INTEGER = 2**53  # up to here float64 has every whole number
 
@@ -121,13 +121,14 @@ def validate(estimator: Any, X: Any, **options: Any) -> NDArray[np.float64]:
     options = {"dtype": np.float64, "order": "C"} | options
     try:
         table: NDArray[np.float64] = validate_data(estimator, X, **options)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         if "NaN" in str(error) or "infinity" in str(error):
             _name_the_cell(X, type(estimator).__name__)
         text = str(error)
         if text.startswith("Complex"):  # and then shows the whole table
             text = text.partition("\n")[0] + "; give real numbers."
-        raise TableError(f"{type(estimator).__name__} got X that it cannot take: {text}") from None
+        kind = ColumnTypeError if isinstance(error, TypeError) else TableError
+        raise kind(f"{type(estimator).__name__} got X that it cannot take: {text}") from None
     return table
 
 

@@ -228,7 +228,7 @@ class TrainedDensity(StoredDensity, BaseEstimator):
             self.support_,
             standardize=self._standardizes(),
             gaussianize=self.gaussianize,
-            names=getattr(self, "feature_names_in_", None),
+            names=getattr(self._form_, "names", None),
             who=type(self).__name__,
         )
 
@@ -252,7 +252,7 @@ class TrainedDensity(StoredDensity, BaseEstimator):
 
     def _find_repeated_values(self, x: NDArray[Any]) -> dict[str, tuple[float, float]]:
         """The commonest value and its share, for columns in which values repeat, by name."""
-        names = getattr(self, "feature_names_in_", None)
+        names = getattr(self._form_, "names", None)
         return {
             f"x{i}" if names is None else str(names[i]): found
             for i, found in find_repeated_values(x).items()

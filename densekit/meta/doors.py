@@ -16,6 +16,7 @@ from sklearn.utils.validation import (
 )
 
 from densekit.data.cells import validate
+from densekit.data.columns import Columns
 from densekit.data.frames import as_numbers
 from densekit.data.rows import MAX_ROWS_TO_SORT, check_weight, index_of_weights
 from densekit.errors import (
@@ -63,13 +64,16 @@ def check_rows(detector: Any, X: Any, *, reset: bool) -> Any:
     who = type(detector).__name__
     if not allows_nan(detector.estimator):
         X = as_numbers(X, source=who)
+    if reset:
+        detector._form_ = Columns.of(X)
+    form = detector._form_
+    X = form.table(X, who=who)
     if allows_nan(detector.estimator) or _n_axes(X) > 2:
         return _leave_to_the_estimator(detector, X, reset, who)
     table = validate(detector, X, ensure_min_samples=MIN_ROWS if reset else 1, reset=reset)
-    names = getattr(detector, "feature_names_in_", None)
-    if detector.estimator is None or names is None:
+    if detector.estimator is None or form.names is None:
         return table
-    return pd.DataFrame(table, columns=names)
+    return pd.DataFrame(table, columns=list(form.names))
 
 
 def check_condition(X: Any, y: Any, name: str, *, is_needed: bool) -> Any:

@@ -256,10 +256,9 @@ def _settled(contributions: Array, total: Array) -> Array:
     return contributions + (missing / contributions.shape[1])[:, None]
 
 
-def _names(detector: Any) -> list[str]:
-    names = getattr(detector, "feature_names_in_", None)
-    if names is not None:
-        return list(names)
+def _names(detector: Any) -> list[Any]:
+    if detector._form_.names is not None:
+        return list(detector._form_.names)
     shape = detector.reference_.shape[1:]
     kind = "x" if len(shape) == 1 else "pixel "
     return [kind + ", ".join(map(str, place)) for place in np.ndindex(shape)]

@@ -28,10 +28,12 @@ from densekit.persistence.encoding import (
     stored_types,
     texts,
 )
+from densekit.persistence.names import BUILD
 
 # No size in a description may be larger than this, or than all tensors together.
 LARGEST_SIZE = 2**20
 MAX_FLOAT_TEXT = 40  # characters; "-1.7976931348623157e+308" has 24
+MAX_NAME_TEXT = 100  # characters of a date, a zone or a frequency
 LARGEST_KEY = 2**31  # of a dict, among whole numbers; their hashes differ
 MOST_OTHER_KEYS = 2000  # all may have one hash, and are compared each with each
 MOST_ITEMS = 1000  # of all sequences in parameters together, and an eighth of the numbers
@@ -160,6 +162,13 @@ class Decoder:
             )  # compiled code trusts it
         found.set_state(state)
         return found
+
+    def _name(self, value: dict[str, Any]) -> Any:
+        """A name of a column that is a date or the like."""
+        args = self._list(value["args"])
+        if any(len(arg) > MAX_NAME_TEXT for arg in args if isinstance(arg, str)):
+            raise AlteredFileError("a date has a text of too many characters")
+        return BUILD[_text(value["type"])](*args)
 
     def _record(self, value: dict[str, Any]) -> Any:
         cls = self._records[value["type"]]
@@ -319,6 +328,7 @@ class Decoder:
         "texts": _texts,
         "random_state": _random_state,
         "record": _record,
+        "name": _name,
         "class": _class,
         "instance": _instance,
         "estimator": _estimator,

@@ -18,6 +18,7 @@ from densekit.data.columns import Columns
 from densekit.data.context import Labels, Numbers, Pictures
 from densekit.data.images import Images
 from densekit.errors import UnsavableError
+from densekit.persistence.names import ARGUMENTS
 from densekit.recorded import Recorded
 from densekit.training.history import History
 
@@ -121,6 +122,9 @@ class Encoder:
                 for field in dataclasses.fields(value)
             }
             return {IS: "record", "type": type(value).__name__, "fields": fields}
+        if type(value) in ARGUMENTS:
+            args = self._items(ARGUMENTS[type(value)](value), path)
+            return {IS: "name", "type": type(value).__name__, "args": args}
         if isinstance(value, np.random.RandomState):
             state = value.get_state(legacy=False)
             return {IS: "random_state", "state": self.encode(state, path)}
