@@ -149,6 +149,24 @@ def test_standard_output_is_written_whole_or_fails(tmp_path, unbuffered, target)
     assert "Exception ignored" not in found.stderr
 
 
+@pytest.mark.parametrize("target", [">/dev/full", ">&-"])
+@pytest.mark.parametrize(
+    "words", ["--help", "--version", "--quiet plugins", "fit --help", "demo --help", ""]
+)
+def test_what_only_prints_ends_in_one_line_where_it_cannot(words, target):
+    found = subprocess.run(
+        f"{sys.executable} -m densekit.cli {words} {target}",
+        check=False,
+        shell=True,
+        capture_output=True,
+        text=True,
+    )
+    assert found.returncode != 0
+    (line,) = found.stderr.splitlines()
+    assert line.startswith("densekit ")
+    assert "Standard output" in line
+
+
 class Short:
     """A raw stream that takes three bytes at a time."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import signal
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 import densekit
 from densekit.cli.reporter import Reporter
@@ -28,7 +29,23 @@ EXIT_BY_SIGNAL = 128  # and the signal's number, as shells count
 TERMINATIONS = ("SIGTERM", "SIGHUP")
 
 
-class Group(TyperGroup):
+class _WholeHelp:
+    """Prints help whole, or says in one line why it cannot."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        from densekit.data.outputs import StandardOutput
+
+        reporter = Reporter(is_quiet=False, is_debug=False)
+        with _errors_in_one_line("--help", reporter), StandardOutput().explained():
+            super().format_help(ctx, formatter)  # type: ignore[misc]
+            sys.stdout.flush()
+
+
+class Command(_WholeHelp, TyperCommand):
+    """A command."""
+
+
+class Group(_WholeHelp, TyperGroup):
     """Takes global flags wherever they stand, before the command or behind it."""
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -96,7 +113,7 @@ def command(*examples: str) -> Callable[[Callable[..., None]], Callable[..., Non
             with _errors_in_one_line(name, ctx.obj), _terminable(), _short_warnings(ctx.obj):
                 function(*args, **kwargs)
 
-        return app.command(name, epilog=epilog)(guarded)
+        return app.command(name, cls=Command, epilog=epilog)(guarded)
 
     return decorate
 

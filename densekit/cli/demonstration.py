@@ -16,6 +16,7 @@ from densekit.cli import comparison
 from densekit.cli.comparison import Fit, Result
 from densekit.cli.reporter import Listing, Reporter
 from densekit.errors import MissingExtraError, PictureError
+from densekit.replacing import replacing
 
 FLOWS = ("maf", "realnvp", "nsf")
 N_STRANGEST = 5
@@ -94,4 +95,5 @@ def _draw(test: pd.DataFrame, best: Result, picture: Path) -> None:
             ax.scatter(frame[x], frame[y], s=14, color=colour, alpha=0.6, linewidths=0)
             ax.set(title=title, xlabel=x, ylabel=y)
     figure.suptitle("Breast-cancer measurements: data beside samples")
-    figure.savefig(picture, dpi=150)
+    with replacing(picture) as file:
+        figure.savefig(file, format=picture.suffix[1:], dpi=150)

@@ -96,6 +96,8 @@ class Reporter:
         from rich.console import Console
         from rich.table import Table
 
+        from densekit.data.outputs import StandardOutput
+
         table = Table(
             title=printable(listing.title),
             caption=listing.caption,
@@ -109,7 +111,7 @@ class Reporter:
         for row in listing.rows:
             table.add_row(*map(printable, row))
         console = Console(markup=False, emoji=False, highlight=False)
-        with console.capture() as captured:
+        with StandardOutput().explained(), console.capture() as captured:
             console.print(table)
         self.result(captured.get())
 

@@ -77,13 +77,14 @@ class StandardOutput:
     def __init__(self) -> None:
         if sys.stdout is None:
             raise OutputError("Standard output is closed; open it, or give a file as --out.")
-        sys.stdout.flush()
         self._stream: Any = sys.stdout.buffer
+        with self.explained():
+            sys.stdout.flush()
 
     def write(self, content: bytes) -> int:
         """Write everything."""
         rest = memoryview(content)
-        with self._explained():
+        with self.explained():
             while rest:
                 n_written = self._stream.write(rest)
                 if n_written is None:
@@ -93,11 +94,12 @@ class StandardOutput:
 
     def flush(self) -> None:
         """Hand what is buffered to the system."""
-        with self._explained():
+        with self.explained():
             self._stream.flush()
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def explained(self) -> Iterator[None]:
+        """Say what is wrong where something inside cannot be written."""
         try:
             yield
         except BrokenPipeError:  # the reader has enough, which is no error of ours
