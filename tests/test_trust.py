@@ -11,6 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 import densekit
 from densekit import AnomalyDetector, FlowEstimator, MADEEstimator, MAFEstimator, NSFEstimator
+from densekit.data.rows import find_repeated_values
 from densekit.densities import Normal
 from densekit.errors import (
     ConstantColumnWarning,
@@ -66,6 +67,24 @@ def test_values_that_hardly_repeat_are_not(rows):
         warnings.simplefilter("ignore", ConstantColumnWarning)
         est.fit(rows)
     assert est.repeated_values_ == {}
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (60, 1), (1000, 1100), (300, 9000)])
+@pytest.mark.parametrize("decimals", [0, 1, 2])
+def test_values_that_repeat_are_counted_column_by_column(shape, decimals):
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=shape)
+    rows = np.where(rng.uniform(size=shape) < rng.uniform(size=shape[1]) ** 3, rows.round(), rows)
+    rows[:, ::2] = rows[:, ::2].round(decimals)
+    rows[:, 0] = 1.0  # constant columns are left out
+    found = find_repeated_values(rows)
+    for i, column in enumerate(rows.T):
+        values, counts = np.unique(column, return_counts=True)
+        is_common = counts.max() > max(2, 0.02 * len(column))
+        has_few = len(column) >= 20 * len(values)
+        if len(values) > 1 and (is_common or has_few):
+            assert found.pop(i) == (values[counts.argmax()], counts.max() / len(column))
+    assert not found
 
 
 def test_few_different_values_repeat_even_where_none_is_common():

@@ -20,6 +20,7 @@ MAX_ROWS_TO_REPEAT = 100_000  # or twice as many as there are
 MAX_DENOMINATOR = 64  # of ratios of weights that are taken for whole numbers
 SHARE_OF_REPEATED_VALUE, TIMES_REPEATED = 0.02, 20
 MAX_ROWS_TO_COUNT = 50_000  # of which values that repeat are told
+MAX_VALUES_TO_COUNT = 2**20  # at a time
 MIN_ROWS_TO_SPLIT = 10
 # Products of thin matrices, and sums over less than four vectors of 16 numbers, round differently:
 # batches are filled up to a multiple of this, so that a row's score is its own.
@@ -207,12 +208,22 @@ def find_repeated_values(x: NDArray[Any]) -> dict[int, tuple[float, float]]:
     """
     found = {}
     rows = x[:: max(1, len(x) // MAX_ROWS_TO_COUNT)]
-    for i, column in enumerate(rows.T):
-        values, counts = np.unique(column, return_counts=True)
-        most, n_rows = int(counts.max()), len(column)
+    n_rows, n_columns = rows.shape
+    step = max(1, MAX_VALUES_TO_COUNT // n_rows)  # columns at a time
+    for start in range(0, n_columns, step):
+        values = np.sort(np.ascontiguousarray(rows[:, start : start + step].T), axis=1)
+        is_new = np.ones(values.shape, dtype=bool)
+        is_new[:, 1:] = values[:, 1:] != values[:, :-1]
+        places = np.flatnonzero(is_new)  # where runs of equal values start
+        counts = np.diff(places, append=values.size)
+        n_values = is_new.sum(1)
+        first = np.cumsum(n_values) - n_values
+        most = np.maximum.reduceat(counts, first)
         is_repeated = most > max(2, SHARE_OF_REPEATED_VALUE * n_rows)
-        if len(values) > 1 and (is_repeated or n_rows >= TIMES_REPEATED * len(values)):
-            found[i] = float(values[counts.argmax()]), most / n_rows
+        is_repeated |= n_rows >= TIMES_REPEATED * n_values
+        for i in np.flatnonzero(is_repeated & (n_values > 1)).tolist():
+            run = first[i] + counts[first[i] : first[i] + n_values[i]].argmax()
+            found[start + i] = float(values.flat[places[run]]), int(most[i]) / n_rows
     return found
 
 
