@@ -217,7 +217,7 @@ def test_a_file_says_what_it_holds(fitted, path):
         assert "support_" in file.keys()  # noqa: SIM118
 
 
-STORED = sorted((Path(__file__).parent / "model_files").glob("*/*.densekit"))
+STORED = sorted((Path(__file__).parents[1] / "model_files").glob("*/*.densekit"))
 
 
 @pytest.mark.parametrize("stored", STORED, ids=lambda p: f"{p.parent.name}-{p.stem}")

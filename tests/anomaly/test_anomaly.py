@@ -464,7 +464,7 @@ def test_warnings_of_the_default_are_none():
 
 
 def test_the_page_runs():
-    page = Path(__file__).parent.parent / "docs" / "anomalies.md"
+    page = Path(__file__).parents[2] / "docs" / "anomalies.md"
     options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
     found = doctest.testfile(str(page), module_relative=False, optionflags=options)
     assert found.attempted > 10
