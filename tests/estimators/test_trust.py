@@ -97,10 +97,9 @@ NAMES = ["nice", "realnvp", "glow", "maf", "nsf"]
 
 def mass(est, low=1e-9, high=1e14):
     """Integral of the density of one column over distances from zero."""
-    x = np.geomspace(low, high, 20_001)
-    return sum(
-        np.trapezoid(np.exp(est.score_samples(sign * x[:, None])), x) for sign in (1.0, -1.0)
-    )
+    x = np.geomspace(low, high, 4001)
+    scores = [est.score_samples(sign * x[:, None]) for sign in (1.0, -1.0)]
+    return sum(np.trapezoid(np.exp(each) * x, np.log(x)) for each in scores)
 
 
 @pytest.mark.parametrize("base", ["normal", "logistic", "uniform", "student_t", "mixture"])
@@ -109,7 +108,7 @@ def mass(est, low=1e-9, high=1e14):
 def test_every_base_and_map_has_a_mass_of_one(base, elementwise, dtype):
     rows = np.random.default_rng(0).standard_t(2, (300, 1))
     est = MAFEstimator(
-        base=base, elementwise=elementwise, dtype=dtype, max_epochs=20, random_state=0
+        base=base, elementwise=elementwise, dtype=dtype, max_epochs=10, random_state=0
     )
     assert mass(est.fit(rows)) == pytest.approx(1, abs=0.01)
 
