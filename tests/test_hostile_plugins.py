@@ -8,6 +8,8 @@ import pytest
 
 from densekit.discovery import is_interrupt
 
+pytestmark = pytest.mark.slow
+
 PLUGIN = """
 import os
 from densekit.densities import Normal

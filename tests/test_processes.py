@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 FORK = """
 import os, warnings
 import numpy as np, torch, densekit

@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 SUM = """
 import json, sys, warnings
 import numpy as np

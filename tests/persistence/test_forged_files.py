@@ -19,6 +19,8 @@ from densekit import MADEEstimator, MAFEstimator, files
 from densekit.errors import DensekitError, ModelFileError, NotAModelFileError
 from densekit.training.trainer import Trainer
 
+pytestmark = pytest.mark.slow
+
 MAX_SECONDS, BYTES_PER_BYTE, MORE_BYTES = 10.0, 10, 100 * 10**6
 X = np.random.default_rng(0).normal(size=(60, 2))
 SMALL = MADEEstimator(hidden_sizes=(3,), n_components=2, max_epochs=2, random_state=0).fit(X)

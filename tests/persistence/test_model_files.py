@@ -437,6 +437,7 @@ for i in range(10**9):
 """
 
 
+@pytest.mark.slow
 def test_a_kill_leaves_the_old_file_or_the_new_one(content, path):
     draw = random.Random(0)
     command = [sys.executable, "-c", SAVE_FOR_EVER, str(path)]
