@@ -8,6 +8,8 @@ import pytest
 
 from densekit.discovery import is_interrupt
 
+pytestmark = pytest.mark.slow
+
 PLUGIN = """
 import os
 from densekit.densities import Normal
@@ -45,18 +47,19 @@ def run(folder, code, *, returncode=0, **variables):
     return done.stdout
 
 
-@pytest.mark.parametrize("error", ["SystemExit(3)", "KeyboardInterrupt", "BaseException('x')"])
-def test_whatever_an_import_raises_breaks_that_name_only(tmp_path, error):
-    install(tmp_path, "hostile", "1", "[densekit.bases]\nbad = hostile:B\n", f"raise {error}\n")
+def test_whatever_an_import_raises_breaks_that_name_only(tmp_path):
+    for i, error in enumerate(["SystemExit(3)", "KeyboardInterrupt", "BaseException('x')"]):
+        name, points = f"hostile{i}", f"[densekit.bases]\nbad{i} = hostile{i}:B\n"
+        install(tmp_path, name, "1", points, f"raise {error}\n", module=name)
     code = """
 import densekit
 from densekit import registry
 from densekit.errors import PluginError
-for _ in range(2):
+for i in (0, 1, 2, 0, 1, 2):
     try:
-        registry.load("bases", "bad")
+        registry.load("bases", f"bad{i}")
     except PluginError as error:
-        assert "hostile" in str(error)
+        assert f"hostile{i}" in str(error)
     else:
         raise AssertionError("loaded")
 registry.load("bases", "normal")
@@ -68,7 +71,7 @@ print("done")
 
 
 SAVE_AND_LOAD = """
-import warnings
+import os, warnings
 import numpy as np, densekit
 X = np.random.default_rng(0).normal(size=(60, 2))
 path = {path!r}
@@ -76,41 +79,45 @@ if {what!r} == "save":
     densekit.MAFEstimator(base="quiet", max_epochs=1, random_state=0).fit(X).save(path)
 else:
     from densekit.errors import DensekitError
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            densekit.load(path).score(X)
-        except DensekitError as error:
-            print(type(error).__name__, error)
-    print(*[w.message for w in caught if "version" in str(w.message)])
+    for error in {errors!r}:
+        os.environ["RAISE"] = error
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            try:
+                densekit.load(path).score(X)
+            except DensekitError as error:
+                print(type(error).__name__, error)
+        print(*[w.message for w in caught if "version" in str(w.message)])
 """
 POINTS = "[densekit.bases]\nquiet = hostile:Quiet\n"
 
 
-@pytest.fixture
-def saved(tmp_path):
-    folder = install(tmp_path / "site", "hostile", "1.0", POINTS, PLUGIN)
-    path = str(tmp_path / "model")
-    run(folder, SAVE_AND_LOAD.format(path=path, what="save"))
-    return folder, SAVE_AND_LOAD.format(path=path, what="load")
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A folder with a plugin, and a model that needs it."""
+    place = tmp_path_factory.mktemp("saved")
+    folder, path = install(place / "site", "hostile", "1.0", POINTS, PLUGIN), str(place / "model")
+    run(folder, SAVE_AND_LOAD.format(path=path, what="save", errors=()))
+    return folder, path
 
 
-@pytest.mark.parametrize(
-    ("error", "name"),
-    [("exit", "SystemExit"), ("interrupt", "KeyboardInterrupt"), ("base", "BaseException")],
-)
-def test_what_a_constructor_raises_is_an_error_of_loading(saved, error, name):
-    folder, load = saved
-    assert run(folder, load).strip() == ""
-    found = run(folder, load, RAISE=error)
-    assert found.startswith("PluginError")
-    assert name in found
+def test_what_a_constructor_raises_is_an_error_of_loading(saved):
+    folder, path = saved
+    errors = ("", "exit", "interrupt", "base")
+    found = run(folder, SAVE_AND_LOAD.format(path=path, what="load", errors=errors)).splitlines()
+    assert found[0] == ""  # no error, and no warning
+    raised = [line for line in found if line]
+    for line, name in zip(
+        raised, ("SystemExit", "KeyboardInterrupt", "BaseException"), strict=True
+    ):
+        assert line.startswith("PluginError")
+        assert name in line
 
 
 def test_another_version_of_a_plugin_is_told(saved, tmp_path):
-    _, load = saved
+    _, path = saved
     other = install(tmp_path / "other", "hostile", "2.0", POINTS, PLUGIN)
-    found = run(other, load)
+    found = run(other, SAVE_AND_LOAD.format(path=path, what="load", errors=("",)))
     assert "version 1.0 of the distribution 'hostile', and 2.0 is installed" in found
 
 
@@ -127,17 +134,17 @@ assert {p.version for p in densekit.plugins() if p.distribution == "densekit"} =
     run(tmp_path, code)
 
 
-@pytest.mark.parametrize(
-    "points",
-    [
-        b"[densekit.bases]\nno equals sign here\n",
-        b"\xff\xfe\x00[densekit.bases]\na = b:c\n",
-        b"no section = x:y\n[densekit.bases\n",
-        b"[densekit.bases]\n = hostile:B\nodd = not a target!\n",
-    ],
+MALFORMED = (
+    b"[densekit.bases]\nno equals sign here\n",
+    b"\xff\xfe\x00[densekit.bases]\na = b:c\n",
+    b"no section = x:y\n[densekit.bases\n",
+    b"[densekit.bases]\n = hostile:B\nodd = not a target!\n",
 )
-def test_malformed_entry_points_break_their_own_distribution_only(tmp_path, points):
-    install(tmp_path, "hostile", "1", points)
+
+
+def test_malformed_entry_points_break_their_own_distribution_only(tmp_path):
+    for i, points in enumerate(MALFORMED):
+        install(tmp_path, f"hostile{i}", "1", points)
     install(tmp_path, "well", "1", "[densekit.bases]\nwell = densekit.densities.normal:Normal\n")
     code = """
 import densekit

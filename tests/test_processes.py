@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 FORK = """
 import os, warnings
 import numpy as np, torch, densekit
@@ -67,7 +69,7 @@ def test_damaged_feather_files_end_in_short_errors(tmp_path):
     path = tmp_path / "table.feather"
     feather.write_feather(table, str(path), compression="uncompressed", chunksize=15)
     content, draw, damaged = path.read_bytes(), random.Random(0), []
-    for i in range(400):
+    for i in range(200):
         changed = bytearray(content)
         for _ in range(draw.randint(1, 3)):
             changed[draw.randrange(8, len(content))] = draw.choice([0, 1, 127, 255])
@@ -76,4 +78,4 @@ def test_damaged_feather_files_end_in_short_errors(tmp_path):
     command = [sys.executable, "-c", READ, *damaged]
     found = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
     assert found.returncode == 0, found.stderr[-2000:]
-    assert int(found.stdout) > 20
+    assert int(found.stdout) > 10

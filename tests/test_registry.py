@@ -50,12 +50,14 @@ def run(python, code, **variables):
     return done.stdout
 
 
+@pytest.mark.slow
 def test_a_plugin_passes_the_kit_in_its_own_environment(environment):
     tests = HERE / "plugin_package" / "tests"
     options = ["-q", "-p", "no:cacheprovider", "-W", "error", "--rootdir", tests]
     subprocess.run([environment, "-m", "pytest", *options, tests], check=True)
 
 
+@pytest.mark.slow
 def test_plugins_are_listed_without_being_imported(environment):
     code = """
 import sys, densekit
@@ -69,6 +71,7 @@ print(plugin.distribution, plugin.version)
     assert run(environment, code).split() == ["densekit-example", "1.2.3"]
 
 
+@pytest.mark.slow
 def test_plugins_serve_every_estimator(environment):
     code = """
 import densekit, numpy as np, warnings
@@ -86,6 +89,7 @@ for est in (
     run(environment, code)
 
 
+@pytest.mark.slow
 def test_broken_plugins_break_their_own_names_only(environment):
     code = """
 import densekit
@@ -106,6 +110,7 @@ registry.load("transforms", "coupling")
     run(environment, code)
 
 
+@pytest.mark.slow
 def test_a_name_claimed_twice_names_both_claimants(environment):
     code = """
 from densekit import registry
@@ -123,6 +128,7 @@ assert registry.load("elementwise", "densekit-duplicate:affine").__name__ == "Ot
     run(environment, code)
 
 
+@pytest.mark.slow
 def test_what_is_loaded_is_checked(environment):
     code = """
 from densekit import registry
@@ -139,6 +145,7 @@ for name in ("not_a_map", "a_function"):
     run(environment, code)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("allowed", "seen"), [("none", False), ("densekit_example, other", True), ("other", False)]
 )

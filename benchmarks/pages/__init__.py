@@ -8,6 +8,22 @@ from benchmarks.pages.files import large_page, robustness_page
 from benchmarks.pages.flows import paper_page, quality_page, speed_page, stability_page
 from benchmarks.pages.images import foreign_page, images_page, pixelcnn_page
 
+__all__ = [
+    "PAGES",
+    "anomaly_page",
+    "foreign_page",
+    "images_page",
+    "large_page",
+    "paper_page",
+    "pixelcnn_page",
+    "quality_page",
+    "robustness_page",
+    "section",
+    "sizes_page",
+    "speed_page",
+    "stability_page",
+]
+
 # In the order of the document; a page is made of each JSON file whose name starts so.
 PAGES = {
     "speed": speed_page,

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from densekit.data import csv_names
 from densekit.data.outputs import StandardOutput, check_place
-from densekit.data.readers import STANDARD_INPUT, import_pyarrow, table_format
+from densekit.data.readers import import_pyarrow, table_format
+from densekit.data.table import STANDARD_INPUT
 from densekit.errors import OutputError, TableError
 from densekit.replacing import replacing
 

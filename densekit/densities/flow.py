@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from densekit.densities.base import Array, Density, GradientPass
+from densekit.densities.base import Density, GradientPass
 from densekit.errors import ShapeError
 from densekit.kernels import Pass, Scratch, is_usable
-from densekit.transforms.base import Transform
+from densekit.transforms.base import Array, Transform
 
 if TYPE_CHECKING:
     from densekit.testing.cases import DensityCase

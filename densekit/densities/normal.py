@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from densekit.densities.base import Array, Density
+from densekit.densities.base import Density
+from densekit.transforms.base import Array
 
 _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 

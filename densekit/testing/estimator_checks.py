@@ -25,10 +25,9 @@ from densekit.testing.scikit_learn_checks import check_more_of_scikit_learn, che
 
 Check = Callable[[EstimatorCase], None]
 
-FEW_EPOCHS = 40  # of fits that laws depend on little
-N_POINTS = 8001  # of a quadrature over powers of ten
+FEW_EPOCHS = 15  # of fits that laws depend on little
 MOST_MOVED = 0.5  # nats, by which one cell may move the mean score of the other rows
-MAX_EPOCHS = 100  # of fits that laws depend on, enough for two moons
+MAX_EPOCHS = 60  # of fits that laws depend on, enough for two moons
 
 
 def _data(case: EstimatorCase, seed: int = 0) -> NDArray[Any]:
@@ -47,14 +46,25 @@ def _fitted(case: EstimatorCase) -> Any:
     return _build(case).fit(_data(case))
 
 
+@functools.lru_cache(maxsize=4)
+def _fitted_shortly(case: EstimatorCase) -> Any:
+    """An estimator of a few epochs that several checks may look at, but not change."""
+    return _build_shortly(case).fit(_data(case))
+
+
+def _build_shortly(case: EstimatorCase) -> Any:
+    return tools.build_shortened(case).set_params(random_state=0)
+
+
 def _build(case: EstimatorCase) -> Any:
     return tools.build_shortened(case, MAX_EPOCHS).set_params(random_state=0)
 
 
 def check_refit_is_repeatable(case: EstimatorCase) -> None:
     """The same random_state gives the same scores, bit for bit."""
-    X, estimator = _data(case), tools.build_shortened(case).set_params(random_state=0)
-    first, second = (clone(estimator).fit(X).score_samples(X) for _ in range(2))
+    X = _data(case)
+    fits = _fitted_shortly(case), _build_shortly(case).fit(X)
+    first, second = (each.score_samples(X) for each in fits)
     law = "a second fit with the same random_state gives other scores"
     tools.require(np.array_equal(first, second), case, law)
 
@@ -88,8 +98,8 @@ def check_units(case: EstimatorCase) -> None:
         return
     X = _data(case)
     shift = X.shape[1] * np.log(1000)
-    estimator = tools.build_shortened(case).set_params(random_state=0)
-    expected, found = (clone(estimator).fit(rows).score_samples(rows) for rows in (X, 1000 * X + 7))
+    expected = _fitted_shortly(case).score_samples(X)
+    found = _build_shortly(case).fit(1000 * X + 7).score_samples(1000 * X + 7)
     gap = np.abs(found + shift - expected).max()
     tools.require(gap < 1e-4, case, f"a change of units moves the scores by {gap:.3g} too much")
 
@@ -168,7 +178,7 @@ def check_constant_column(case: EstimatorCase) -> None:
     if case.levels is not None:
         return
     X = np.column_stack([_data(case), np.full(tools.N_MOONS, 3.0)])
-    estimator = tools.build_shortened(case).set_params(random_state=0)
+    estimator = _build_shortly(case)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         estimator.fit(X)
@@ -187,10 +197,7 @@ def check_one_column(case: EstimatorCase) -> None:
     if case.levels is not None:
         return
     rng = np.random.default_rng(0)
-    X, X_test = (
-        rng.choice([-3.0, 3.0], (tools.N_MOONS, 1)) + rng.normal(0, 0.5, (tools.N_MOONS, 1))
-        for _ in "ab"
-    )
+    X, X_test = (rng.choice([-3.0, 3.0], (200, 1)) + rng.normal(0, 0.5, (200, 1)) for _ in "ab")
     estimator = _build(case).fit(X)
     tools.require(estimator.sample(5, random_state=0).shape == (5, 1), case, "wrong shape")
     ours, gaussian = estimator.score(X_test), GaussianMixture(1).fit(X).score(X_test)
@@ -235,25 +242,28 @@ def check_one_column_has_a_mass_of_one(case: EstimatorCase) -> None:
         return
     rng = np.random.default_rng(0)
     u = rng.uniform(size=(tools.N_MOONS, 1))
-    near, far = np.geomspace(1e-300, 0.5, N_POINTS), np.geomspace(1e-9, 1e14, N_POINTS)
-    below, above = -far[::-1], far
+    near, far = np.geomspace(1e-300, 0.5, 2001), np.geomspace(1e-9, 1e14, 4001)
+    near_one, positive = np.geomspace(1e-15, 0.5, 1001), np.geomspace(1e-300, 1e100, 3001)
     x_of = {
-        "real": (rng.standard_t(3, size=u.shape), [below, above]),
-        "unit": (u**12, [near, 1 - np.geomspace(0.5, 1e-15, N_POINTS)]),
-        "positive": (10 ** (20 * u - 10), [np.geomspace(1e-300, 1e100, 3 * N_POINTS)]),
+        "real": (rng.standard_t(3, size=u.shape), [(far, far), (-far, far)]),
+        "unit": (u**12, [(near, near), (1 - near_one, near_one)]),
+        "positive": (10 ** (20 * u - 10), [(positive, positive)]),
     }
-    for support, (X, points) in x_of.items():
+    for support, (X, lines) in x_of.items():
         estimator = tools.build_shortened(case, FEW_EPOCHS)
         if "support" not in estimator.get_params():
             continue
         estimator.set_params(random_state=0, support=support)
         estimator.fit(X)
-        mass = 0.0
-        for x in points:
-            density = np.exp(np.minimum(estimator.score_samples(x[:, None]), 700.0))
-            mass += np.trapezoid(density, x)
+        mass = sum(_mass(estimator, x, distance) for x, distance in lines)
         law = f"with support={support!r} the density of one column integrates to {mass:.4g}"
         tools.require(abs(mass - 1) < 0.01, case, law)
+
+
+def _mass(estimator: Any, x: NDArray[Any], distance: NDArray[Any]) -> float:
+    """The integral of the density of one column over a line, by the logarithm of the distance."""
+    log_density = estimator.score_samples(x[:, None]) + np.log(distance)
+    return float(np.trapezoid(np.exp(np.minimum(log_density, 700.0)), np.log(distance)))
 
 
 def check_one_wild_cell_leaves_scores_finite(case: EstimatorCase) -> None:
@@ -282,12 +292,13 @@ def check_weights(case: EstimatorCase) -> None:
     estimator = tools.build_shortened(case, 2).set_params(random_state=0)
     counts = np.random.default_rng(0).integers(1, 4, len(X))
     counts[0] = 1
-    for weight in (counts, np.random.default_rng(0).uniform(0.5, 2.0, len(X))):
-        fits = [clone(estimator).fit(X, sample_weight=c * weight) for c in (1.0, 1e-60, 7e60)]
+    unequal = np.random.default_rng(0).uniform(0.5, 2.0, len(X))
+    for weight, factors in ((unequal, (1.0, 1e-60, 7e60)), (counts, (7e60, 1.0))):
+        fits = [clone(estimator).fit(X, sample_weight=c * weight) for c in factors]
         scores = [each.score_samples(X) for each in fits]
         is_same = all(np.array_equal(scores[0], other) for other in scores[1:])
         tools.require(is_same, case, "a common factor of all weights changes the scores")
-    by_weight = clone(estimator).fit(X, sample_weight=counts).score_samples(X)
+    by_weight = scores[-1]
     repeated = clone(estimator).fit(X.repeat(counts, axis=0)).score_samples(X)
     is_same = bool(np.allclose(by_weight, repeated, rtol=1e-6, atol=1e-6))
     tools.require(is_same, case, "whole weights and rows that are repeated give other scores")
@@ -298,7 +309,7 @@ def check_repeated_rows_keep_their_share(case: EstimatorCase) -> None:
     of different rows."""
     if case.levels is not None or not (case.beats_gaussian and case.makes_room):
         return
-    X = 8.0 + _data(case)
+    X = 8.0 + _data(case)[::2]
     rng = np.random.default_rng(0)
     n_repeated = round(0.3 / 0.7 * len(X))
     order = rng.permutation(n_repeated + len(X))
@@ -306,7 +317,7 @@ def check_repeated_rows_keep_their_share(case: EstimatorCase) -> None:
     for width in (0.1, 0.0):
         heap = rng.normal(0, width, (n_repeated, 2))
         fitted = _build(case).fit(np.concatenate([heap, X])[order])
-        samples = fitted.sample(4000, random_state=0)
+        samples = fitted.sample(2000, random_state=0)
         shares.append((np.abs(samples) < 3).all(1).mean())
     law = (
         f"30 % of the rows are one row, near which {100 * shares[1]:.1f} % of the samples are, and "
@@ -320,7 +331,7 @@ def check_few_rows_give_a_density(case: EstimatorCase) -> None:
     """Held-out nats of 2 to 30 rows are few nats below the truth's: medians over seeds."""
     if case.levels is not None:
         return
-    for n_rows, most in ((2, 5.0), (5, 3.0), (9, 2.0), (15, 2.0)):
+    for n_rows, most in ((2, 5.0), (5, 3.0), (15, 2.0)):
         gaps = []
         for seed in range(3):
             rng = np.random.default_rng(seed)

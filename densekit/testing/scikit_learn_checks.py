@@ -11,6 +11,7 @@ from densekit.errors import ConstantColumnWarning, LabelWarning, RepeatedValuesW
 from densekit.testing import tools
 from densekit.testing.cases import Case
 
+N_EPOCHS = 2  # of its many fits, none of which has to be a good one
 # Checks that scikit-learn has, but does not call from check_estimator.
 _MORE_OF_SCIKIT_LEARN = ["check_dataframe_column_names_consistency"]
 _MORE_FOR_TRANSFORMERS = [
@@ -32,14 +33,14 @@ def check_scikit_learn(case: Case) -> None:
             warnings.simplefilter("ignore", category)
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.simplefilter("ignore", estimator_checks.SkipTestWarning)
-        estimator_checks.check_estimator(tools.build_shortened(case))
+        estimator_checks.check_estimator(tools.build_shortened(case, N_EPOCHS))
 
 
 def check_more_of_scikit_learn(case: Case) -> None:
     """The checks pass that check_estimator leaves out: column names, set_output."""
     if tools.is_discrete(case):
         return
-    estimator = tools.build_shortened(case)
+    estimator = tools.build_shortened(case, N_EPOCHS)
     names = list(_MORE_OF_SCIKIT_LEARN)
     if hasattr(estimator, "transform"):
         names += _MORE_FOR_TRANSFORMERS

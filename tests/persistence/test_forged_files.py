@@ -19,10 +19,13 @@ from densekit import MADEEstimator, MAFEstimator, files
 from densekit.errors import DensekitError, ModelFileError, NotAModelFileError
 from densekit.training.trainer import Trainer
 
+pytestmark = pytest.mark.slow
+
 MAX_SECONDS, BYTES_PER_BYTE, MORE_BYTES = 10.0, 10, 100 * 10**6
 X = np.random.default_rng(0).normal(size=(60, 2))
 SMALL = MADEEstimator(hidden_sizes=(3,), n_components=2, max_epochs=2, random_state=0).fit(X)
 FLOW = MAFEstimator(hidden_sizes=(4,), n_layers=2, max_epochs=2, random_state=0).fit(X)
+LOAD_ALL = Path(__file__).parents[1] / "load_all.py"
 PRIME = 2**61 - 1  # whole multiples of it have the hash 0
 
 
@@ -201,7 +204,7 @@ def test_whatever_a_file_says_it_takes_little_memory_and_time(stored, tmp_path):
         write_broken(
             name, made[-1], stored["made"].description, forged.plain(stored["made"].tensors)
         )
-    command = [sys.executable, Path(__file__).with_name("load_all.py"), tmp_path / "good", *made]
+    command = [sys.executable, LOAD_ALL, tmp_path / "good", *made]
     found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600)
     results = [json.loads(line) for line in found.stdout.splitlines()]
     assert [result["path"] for result in results] == list(map(str, [tmp_path / "good", *made]))

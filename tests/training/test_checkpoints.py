@@ -257,6 +257,7 @@ est.fit(X, checkpoint=sys.argv[1])
 """
 
 
+@pytest.mark.slow
 def test_kill_9(path):
     """A fit without end is killed; where it stood is where a fit of so many epochs stands."""
     with subprocess.Popen([sys.executable, "-c", FIT, str(path)]) as process:

@@ -217,7 +217,7 @@ def test_a_file_says_what_it_holds(fitted, path):
         assert "support_" in file.keys()  # noqa: SIM118
 
 
-STORED = sorted((Path(__file__).parent / "model_files").glob("*/*.densekit"))
+STORED = sorted((Path(__file__).parents[1] / "model_files").glob("*/*.densekit"))
 
 
 @pytest.mark.parametrize("stored", STORED, ids=lambda p: f"{p.parent.name}-{p.stem}")
@@ -437,6 +437,7 @@ for i in range(10**9):
 """
 
 
+@pytest.mark.slow
 def test_a_kill_leaves_the_old_file_or_the_new_one(content, path):
     draw = random.Random(0)
     command = [sys.executable, "-c", SAVE_FOR_EVER, str(path)]

@@ -68,6 +68,7 @@ check_no_input_is_replaced({"--out": sys.argv[1]}, {"DATA": sys.argv[2]})
 """
 
 
+@pytest.mark.slow
 def test_standard_streams_count_as_the_files_behind_them(data):
     for out, source, redirection in (
         ("-", "rows.csv", ">> rows.csv"),
@@ -110,6 +111,7 @@ for i in range(150):
 """
 
 
+@pytest.mark.slow
 def test_processes_that_write_one_file_do_not_disturb_each_other(tmp_path):
     path = tmp_path / "rows.csv"
     commands = [[sys.executable, "-c", MANY, str(path), letter] for letter in "abc"]
@@ -130,6 +132,7 @@ with open_writer("-") as writer:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("target", ["> /dev/full", "> limited.csv"])
 def test_standard_output_is_written_whole_or_fails(tmp_path, unbuffered, target):
@@ -227,6 +230,7 @@ def started(words, log, sign="fitting", **options):
     return process
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
@@ -241,6 +245,7 @@ def test_a_fit_that_is_ended_leaves_the_old_model_and_no_drafts(rows, tmp_path, 
     assert ("interrupted; nothing was written" in log.read_text()) == (code == 130)
 
 
+@pytest.mark.slow
 def test_a_hang_up_that_is_ignored_stays_ignored(rows, tmp_path):
     words = ("fit", rows, *FIT, "--max-epochs", 40, "--out", tmp_path / "m.densekit")
     process = started(
@@ -250,6 +255,7 @@ def test_a_hang_up_that_is_ignored_stays_ignored(rows, tmp_path):
     assert process.wait(120) == 0
 
 
+@pytest.mark.slow
 def test_comparisons_end_when_they_are_interrupted(rows, tmp_path):
     words = ("compare", rows, "--model", "nsf", *FIT, "--set", "max_epochs=100000")
     process = started(words, tmp_path / "log", "held out", stdout=subprocess.DEVNULL)

@@ -234,6 +234,7 @@ with open_writer(sys.argv[1]) as writer:
 """
 
 
+@pytest.mark.slow
 def test_a_killed_process_leaves_the_old_file(tmp_path):
     path = tmp_path / "rows.csv"
     path.write_text("old")

@@ -19,6 +19,7 @@ from densekit.meta.scores import corrupted
 from densekit.plots import AnomalyReport
 
 
+@pytest.mark.slow
 def test_images_are_scored_and_mapped_pixel_by_pixel():
     images = load_digits().images[:300].astype(int) // 4
     model = PixelCNNEstimator(n_layers=2, n_channels=8, max_epochs=6)
@@ -97,6 +98,7 @@ def test_images_are_scored_beside_their_own_complexity_by_default(stripes, plain
     np.testing.assert_array_equal(again.score_samples(plain), detector.score_samples(plain))
 
 
+@pytest.mark.slow
 def test_flat_images_have_the_scores_of_images(stripes, plain):
     flat = clone(MODEL).set_params(image_shape=(8, 8))
     of_flat = AnomalyDetector(flat, random_state=0).fit(stripes.reshape(-1, 64))
@@ -134,6 +136,7 @@ def test_arrays_that_are_no_levels_have_corrupted_rows_as_background(order):
     assert all(np.isin(replaced[:, i, j], X[:, i, j]).all() for i in range(4) for j in range(5))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("side", "n_turns"), [(8, 4), (6, 2)])
 def test_orientation_is_a_ratio_to_the_mean_density_of_turned_images(side, n_turns):
     light = np.linspace(0.1, 0.9, side)[:, None]  # from above

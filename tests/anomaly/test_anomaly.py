@@ -50,6 +50,7 @@ def quick_flow():
     return MAFEstimator(n_layers=2, hidden_sizes=(16,), max_epochs=10, noise=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("calibration", ["split", "cross"])
 @pytest.mark.parametrize("alpha", [0.05, 0.2])
 def test_false_positives_keep_to_alpha(calibration, alpha):
@@ -342,6 +343,7 @@ def test_weights_of_a_detector_are_repeated_rows(estimator):
     assert np.isfinite(heavy.score_samples(X)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wild", [1e6, -1e12, 1e200, 1e305])
 def test_one_wild_cell_blinds_no_detector(wild):
     X = draw(300, 0)
@@ -358,6 +360,7 @@ def test_one_wild_cell_blinds_no_detector(wild):
     assert (high - low < 8).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factor", [1e-150, 1e-20, 1e20, 1e150])
 def test_units_are_of_no_effect_on_a_detector(factor):
     X, rows = draw(300, 0), np.concatenate([draw(100, 1), draw(100, 2) + 4])
@@ -424,6 +427,7 @@ def test_the_default_takes_odd_tables():
     assert scores[60:].max() < np.quantile(scores[:60], 0.05)
 
 
+@pytest.mark.slow
 def test_the_default_takes_many_columns():
     X = np.random.default_rng(0).normal(size=(70, 400)).astype(np.float32)
     detector = AnomalyDetector(random_state=0).fit(X)
@@ -474,6 +478,7 @@ def test_a_frozen_estimator_is_left_as_it_is():
     np.testing.assert_array_equal(detector.score_samples(X), mixture.score_samples(X))
 
 
+@pytest.mark.slow
 def test_moons_are_told_from_what_lies_between():
     X, _ = make_moons(400, noise=0.06, random_state=0)
     detector = AnomalyDetector(random_state=0).fit(X)
@@ -487,8 +492,9 @@ def test_warnings_of_the_default_are_none():
         AnomalyDetector(random_state=0).fit(draw(40, 0)).predict(draw(5, 1))
 
 
+@pytest.mark.slow
 def test_the_page_runs():
-    page = Path(__file__).parent.parent / "docs" / "anomalies.md"
+    page = Path(__file__).parents[2] / "docs" / "anomalies.md"
     options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
     found = doctest.testfile(str(page), module_relative=False, optionflags=options)
     assert found.attempted > 10

@@ -106,6 +106,7 @@ def test_epochs_that_end_too_early_are_said():
     assert caught(ConvergenceWarning, lambda: est.fit(X)) == []
 
 
+@pytest.mark.slow
 def test_the_default_of_a_detector_does_not_warn_of_what_nobody_set():
     for category in (ConvergenceWarning, RepeatedValuesWarning):
         assert caught(category, lambda: AnomalyDetector(random_state=0).fit(zeros(0.3))) == []
@@ -116,23 +117,24 @@ NAMES = ["nice", "realnvp", "glow", "maf", "nsf"]
 
 def mass(est, low=1e-9, high=1e14):
     """Integral of the density of one column over distances from zero."""
-    x = np.geomspace(low, high, 20_001)
-    return sum(
-        np.trapezoid(np.exp(est.score_samples(sign * x[:, None])), x) for sign in (1.0, -1.0)
-    )
+    x = np.geomspace(low, high, 4001)
+    scores = [est.score_samples(sign * x[:, None]) for sign in (1.0, -1.0)]
+    return sum(np.trapezoid(np.exp(each) * x, np.log(x)) for each in scores)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("base", ["normal", "logistic", "uniform", "student_t", "mixture"])
 @pytest.mark.parametrize("elementwise", ["affine", "spline", "shift"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_every_base_and_map_has_a_mass_of_one(base, elementwise, dtype):
     rows = np.random.default_rng(0).standard_t(2, (300, 1))
     est = MAFEstimator(
-        base=base, elementwise=elementwise, dtype=dtype, max_epochs=20, random_state=0
+        base=base, elementwise=elementwise, dtype=dtype, max_epochs=10, random_state=0
     )
     assert mass(est.fit(rows)) == pytest.approx(1, abs=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("support", [(-1e16, 1e16), (-1e300, 1e300), (-1e9, np.inf), (-1e16, 9.0)])
 def test_a_support_far_wider_than_the_data_changes_little(support):
     rows, test = X[:200, :1], X[200:, :1]
@@ -202,6 +204,7 @@ def test_a_constant_column_does_not_tell_equal_rows_apart():
     assert (noise[300:] == 0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factor", [1e-300, 1e304])
 def test_a_detector_of_numbers_near_the_end_of_what_there_are(factor):
     detector = AnomalyDetector(random_state=0).fit(factor * X)

@@ -110,5 +110,6 @@ assert (with_defaults is None) == (products._onednn_linear() is None)
 """
 
 
+@pytest.mark.slow
 def test_a_default_dtype_or_device_does_not_choose_the_library():
     subprocess.run([sys.executable, "-c", PROBE], check=True)

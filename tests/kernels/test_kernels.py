@@ -215,6 +215,7 @@ print(hashlib.sha256(b"".join(value.numpy().tobytes() for value in found)).hexdi
 """
 
 
+@pytest.mark.slow
 def test_a_process_that_compiles_finds_the_same_bits_as_one_that_loads(tmp_path):
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
     found = []
@@ -242,6 +243,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="about glibc alone")
 def test_scores_take_the_memory_of_those_before():
     found = subprocess.run(

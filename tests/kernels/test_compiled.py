@@ -1,5 +1,6 @@
 """The cache of compiled code: none, full or damaged, a score comes out all the same."""
 
+import functools
 import json
 import os
 import random
@@ -7,6 +8,8 @@ import subprocess
 import sys
 
 import pytest
+
+pytestmark = pytest.mark.slow
 
 SUM = """
 import json, sys, warnings
@@ -36,44 +39,59 @@ print(json.dumps([found, hits, [str(w.message) for w in caught]]))
 """
 
 
+def run_sum(folder, *args, **environment):
+    """Compile, or load, and run; gives how often the cache had the code, and the warnings."""
+    script = folder / "sum.py"
+    if not script.exists():
+        script.write_text(SUM)
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(folder / "cache")} | environment
+    command = [sys.executable, script, *args]
+    found = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert found.returncode == 0, found.stderr
+    result, hits, warned = json.loads(found.stdout)
+    assert result == [20.0, 20.0]
+    return hits, warned
+
+
 @pytest.fixture
 def run(tmp_path):
-    (tmp_path / "sum.py").write_text(SUM)
-
-    def run(*args, **environment):
-        command = [sys.executable, tmp_path / "sum.py", *args]
-        environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "cache")} | environment
-        found = subprocess.run(
-            command, capture_output=True, text=True, env=environment, check=False
-        )
-        assert found.returncode == 0, found.stderr
-        result, hits, warned = json.loads(found.stdout)
-        assert result == [20.0, 20.0]
-        return hits, warned
-
-    return run
+    return functools.partial(run_sum, tmp_path)
 
 
-def test_compiled_code_is_kept(run):
-    assert run() == (0, [])
-    assert run() == (2, [])
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory):
+    """A folder with a cache that one run has filled."""
+    folder = tmp_path_factory.mktemp("filled")
+    assert run_sum(folder) == (0, [])
+    return folder
 
 
-@pytest.mark.parametrize("damage", ["flipped", "cut", "empty"])
-def test_a_damaged_cache_is_made_anew(run, damage, tmp_path):
+def test_compiled_code_is_kept(filled):
+    assert run_sum(filled) == (2, [])
+
+
+def flipped(content, draw):
+    place = draw.randrange(len(content))
+    return content[:place] + bytes([content[place] ^ 255]) + content[place + 1 :]
+
+
+def cut(content, draw):
+    return content[: len(content) // 2]
+
+
+def emptied(content, draw):
+    return b""
+
+
+@pytest.mark.parametrize("damage", [flipped, cut, emptied])
+def test_a_damaged_cache_is_made_anew(filled, damage):
     draw = random.Random(0)
-    run()
-    files = [path for path in (tmp_path / "cache").rglob("*") if path.suffix in (".nbi", ".nbc")]
+    files = [path for path in (filled / "cache").rglob("*") if path.suffix in (".nbi", ".nbc")]
     assert {path.suffix for path in files} == {".nbi", ".nbc"}
     for path in files:
-        content = bytearray(path.read_bytes())
-        if damage == "flipped":
-            content[draw.randrange(len(content))] ^= 255
-        path.write_bytes(content if damage == "flipped" else content[: len(content) // 2])
-        if damage == "empty":
-            path.write_bytes(b"")
-    assert run() == (0, [])
-    assert run() == (2, [])
+        path.write_bytes(damage(path.read_bytes(), draw))
+    assert run_sum(filled) == (0, [])
+    assert run_sum(filled) == (2, [])
 
 
 def test_a_full_disk_costs_a_warning_and_not_the_score(run):

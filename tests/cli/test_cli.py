@@ -144,6 +144,7 @@ def test_results_go_to_standard_output_and_messages_to_standard_error(folder):
     assert quiet.stderr == ""
 
 
+@pytest.mark.slow
 def test_a_pipe_goes_through(folder):
     command = [sys.executable, "-m", "densekit.cli", "score", str(folder / "model.densekit"), "-"]
     text = (folder / "rows.csv").read_text()
@@ -306,6 +307,7 @@ def test_plugins_lists_every_group(monkeypatch):
     assert "transforms" not in good("plugins", "--group", "bases").output
 
 
+@pytest.mark.slow
 def test_demo_prints_its_tables_and_writes_its_picture(tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setattr(comparison, "MAX_COMPONENTS", 2)
@@ -633,6 +635,7 @@ def test_plugins_are_listed_for_programs():
     assert "nsf" in [plugin["name"] for plugin in found]
 
 
+@pytest.mark.slow
 def test_help_needs_no_torch():
     code = "import sys, densekit.cli; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -655,6 +658,7 @@ def test_every_command_has_help_with_examples(name):
     assert re.search(rf"\$ densekit {name}", output)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_the_examples_of_the_help_run(folder, example, monkeypatch, tmp_path):
     """In a folder that has the files that the examples name; quick fits in place of full ones."""
