@@ -211,6 +211,8 @@ def _quality_beside(found: list[tuple[Result, list[Beside]]], folder: Path) -> l
         for one in own
         if one in others[:MOST_TABLES] and not repeats.get(one.table)  # where nats are a measure
     }
+    if not gaps:
+        return lines
     path = folder / "benchmarks_quality.png"
     is_ahead = all(value > 0 for gap in gaps.values() for value in gap.values())
     pictures.draw_dots(
