@@ -232,19 +232,12 @@ def run_large(
 @app.command("page")
 def write_page(
     folder: Annotated[Path, typer.Argument(help="Where the JSON files of the commands lie.")],
-    out: Annotated[Path, typer.Option(help="Markdown page.")] = Path("docs/benchmarks.md"),
+    out: Annotated[
+        Path, typer.Option(help="Markdown page that sums up; tables lie in a folder of its name.")
+    ] = Path("docs/benchmarks.md"),
 ) -> None:
-    """Make the page of benchmarks from what the other commands wrote."""
-    parts = [
-        pages.section(page, json.loads(path.read_text()))
-        for name, page in pages.PAGES.items()
-        for path in sorted(folder.glob(f"{name}*.json"))
-    ]
-    made_by = (
-        f"Made by `python -m benchmarks page {folder}` from the JSON files there, which the other "
-        "commands wrote.\n"
-    )
-    out.write_text("\n".join(["# Benchmarks\n", made_by, *parts]))
+    """Make the pages of benchmarks and their pictures from what the other commands wrote."""
+    pages.write(folder, out)
 
 
 if __name__ == "__main__":

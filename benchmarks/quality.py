@@ -22,6 +22,7 @@ from benchmarks.architectures import ARCHITECTURES, Array, Fitted
 from benchmarks.clock import now
 from benchmarks.remote import RemotePeers
 from densekit import MAFEstimator, NSFEstimator, RealNVPEstimator
+from densekit.data.rows import find_repeated_values
 
 Fit = Callable[[Array], Fitted]
 OWN = "densekit nsf"  # whose time to reach the best peer is measured
@@ -33,16 +34,20 @@ def measure(
 ) -> Iterator[dict[str, Any]]:
     """Fit every contender to every table; empty lists mean all.
 
-    Yields the result so far after each table, for a whole run takes hours.
+    Yields the result so far after each table, for a whole run takes hours. It has, for each
+    table, the share of columns in which values repeat: where they do, nats are no measure.
     """
     remote = RemotePeers(jax_python, torch.get_num_threads()) if jax_python else None
     fits = contenders(max_seconds, remote)
     fits = {name: fit for name, fit in fits.items() if not methods or name in methods}
     missing = {"flowjax", "pzflow"} - set(remote.names if remote else [])
     cells: list[dict[str, Any]] = []
+    repeats: dict[str, float] = {}
     for table in tables.tables():
         if chosen and table.name not in chosen:
             continue
+        train = table.splits[0][0]
+        repeats[table.name] = len(find_repeated_values(train)) / train.shape[1]
         found = [_measure_cell(table, name, fit) for name, fit in fits.items()]
         best = best_rival(found)
         own = [cell for cell in found if cell["method"] == OWN]
@@ -57,6 +62,7 @@ def measure(
             "threads": torch.get_num_threads(),
             "max_seconds": max_seconds,
             "skipped": skipped,
+            "repeats": repeats,
             "cells": cells,
         }
     if remote:

@@ -48,14 +48,17 @@ def test_speed(run, monkeypatch, tmp_path):
     assert all(min(cell["seconds"]["densekit"]) > 0 for cell in cells)
     page = tmp_path / "page.md"
     run("page", str(tmp_path), f"--out={page}")
-    assert "### Train step, batch 256, 1 thread" in page.read_text()
+    assert "All tables: [speed](page/speed.md)" in page.read_text()
+    assert "### Train step, batch 256, 1 thread" in (tmp_path / "page" / "speed.md").read_text()
 
 
 def test_quality(run, tmp_path):
     out = tmp_path / "quality.json"
     shown = run("quality", "--methods=GaussianMixture", "--tables=wine", f"--out={out}")
     assert "### wine: 142 rows, 13 columns" in shown
-    assert np.isfinite(json.loads(out.read_text())["cells"][0]["nats"])
+    result = json.loads(out.read_text())
+    assert np.isfinite(result["cells"][0]["nats"])
+    assert result["repeats"] == {"wine": 1.0}  # rounded measurements, few rows
 
 
 def test_rivals_are_summed_up_where_there_are_any(run):
@@ -70,8 +73,44 @@ def test_rivals_are_summed_up_where_there_are_any(run):
     rivals = [cell("a", 0.5), cell("b", float("nan")), cell("densekit maf", 2.0)]
     page = pages.quality_page(result | {"cells": [own, *rivals]})
     assert "| t | 1.00 +- 0.10 | a 0.50 | +0.50 | 2.0 | 8.0 |" in page
-    assert "leads on 1," in page
+    assert "has the most nats on 1 of 1 tables, on 1 by more than its own standard error" in page
+    assert "did not record" in page
     assert "best rival |" not in pages.quality_page(result | {"cells": [own]})
+
+
+def test_leads_where_values_repeat_are_counted_apart(run):
+    from benchmarks import pages
+
+    def cells(table, own):
+        shape = {"table": table, "n_rows": 9, "n_features": 2, "n_splits": 1, "seconds": 1.0}
+        found = {"densekit nsf": own, "a": 0.5}
+        return [
+            {"method": method, "nats": nats, "error": 0.1} | shape for method, nats in found.items()
+        ]
+
+    result = {"threads": 1, "max_seconds": 1.0, "torch": "2", "skipped": []}
+    result |= {"cells": cells("smooth", 0.55) + cells("counts", 99.0)}
+    page = pages.quality_page(result | {"repeats": {"smooth": 0.0, "counts": 0.5}})
+    assert "on 1 of 1 tables in which no values repeat, on 0 by more than" in page
+    assert "on 1 of 1 other tables" in page
+    assert "Values repeat in 50% of the columns: nats are no measure here." in page
+    assert page.count("nats are no measure here") == 1
+    times = "seconds to the rival's nats"
+    assert times in page
+    assert times not in pages.quality_page(result | {"is_of_one_machine": False})
+
+
+def test_the_pages_of_the_documentation_are_made_of_the_measurements(run, tmp_path):
+    docs = ROOT / "docs"
+    out = tmp_path / "benchmarks.md"
+    run("page", str(docs / "measurements"), f"--out={out}")
+    names = ["", *(f"/{name}" for name in ("speed", "quality", "anomalies", "images"))]
+    for name in [*names, "/robustness"]:
+        made, kept = (folder / f"benchmarks{name}.md" for folder in (tmp_path, docs))
+        assert made.read_text().splitlines()[3:] == kept.read_text().splitlines()[3:]
+    pictures = sorted(path.name for path in (tmp_path / "pictures").iterdir())
+    assert pictures == sorted(path.name for path in (docs / "pictures").glob("benchmarks_*"))
+    assert all((docs / "pictures" / name).stat().st_size < 60_000 for name in pictures)
 
 
 @pytest.mark.parametrize("n_copies", [1, 3])

@@ -7,7 +7,11 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "tests" / "plugin_package"
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs" / "benchmarks").glob("*.md")),
+]
 PLAIN = [page for page in PAGES if page.name != "index.md"]  # a table of contents for Sphinx alone
 
 
@@ -49,3 +53,16 @@ def test_links_lead_somewhere():
         if not (page.parent / target).exists()
     ]
     assert missing == []
+
+
+def test_figures_for_choosing_are_those_of_the_tables():
+    tables, text = ROOT / "docs" / "benchmarks", (ROOT / "docs" / "choosing.md").read_text()
+    nats, times = re.findall(r"-?[\d.]+ \+- [\d.]+", text), re.findall(r"([\d.]+) ms", text)
+    assert len(nats) == 10
+    assert len(times) == 8
+    assert [
+        found for found in nats if f" {found} |" not in (tables / "quality.md").read_text()
+    ] == []
+    assert [
+        found for found in times if f" {found} (" not in (tables / "speed.md").read_text()
+    ] == []

@@ -17,7 +17,7 @@ def anomaly_page(result: dict[str, Any]) -> str:
     lines += ["| " + " | ".join(["---"] * (1 + len(methods) + len(shown))) + " |"]
     table = []
     for name in sets:
-        own = [_mean(cells, "auroc", set=name, method=method) for method in methods]
+        own = [mean(cells, "auroc", set=name, method=method) for method in methods]
         table.append(own + [published.get(name.lower(), {}).get(key, 0.0) for key in shown])
         shown_name = name + _strange_share(cells, name)
         lines.append(f"| {shown_name} | " + " | ".join(f"{v:.1f}" for v in table[-1]) + " |")
@@ -50,20 +50,25 @@ def sizes_page(result: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def anomaly_command(result: dict[str, Any]) -> str:
+    """The command that made a result."""
+    words = ["python -m benchmarks anomaly", *(f"--seeds {seed}" for seed in result["seeds"])]
+    if result.get("contamination"):
+        words.append(f"--contamination {result['contamination']:g}")
+    return " ".join(words)
+
+
 def _introduction(
     result: dict[str, Any], sets: list[str], methods: list[str], has_published: bool
 ) -> list[str]:
-    seeds = " ".join(f"--seeds {seed}" for seed in result["seeds"])
     cells = result["cells"]
     seeds_of = {m: sorted({c["seed"] for c in cells if c["method"] == m}) for m in methods}
     fewer = [method for method in methods if seeds_of[method] != result["seeds"]]
     contamination = result.get("contamination", 0.0)
-    if contamination:
-        seeds += f" --contamination {contamination:g}"
     lines = [
         "## Anomalies among training rows too\n" if contamination else "## Anomalies\n",
         (
-            f"Measured by `python -m benchmarks anomaly {seeds}` on {len(sets)} sets of ADBench: "
+            f"Measured by `{anomaly_command(result)}` on {len(sets)} sets of ADBench: "
             "100 times the AUROC by the semi-supervised protocol of DTE (Livernoche 2024), the "
             "mean over seeds; training rows are the first half of the normal rows. Sets of fewer "
             "than 1,000 rows are bootstrapped there, so that most of their test rows are also "
@@ -90,7 +95,7 @@ def _strange_share(cells: list[dict[str, Any]], name: str) -> str:
     return f" ({n_strange / n_rows:.1%})" if n_strange else ""
 
 
-def _mean(cells: list[dict[str, Any]], key: str, **chosen: Any) -> float:
+def mean(cells: list[dict[str, Any]], key: str, **chosen: Any) -> float:
     found = [c[key] for c in cells if all(c[name] == value for name, value in chosen.items())]
     return sum(found) / len(found)
 

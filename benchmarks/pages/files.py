@@ -10,7 +10,7 @@ def robustness_page(result: dict[str, Any]) -> str:
     lines = [
         "## Robustness\n",
         (
-            f"Measured by `python -m benchmarks robustness --fits {result['fits'][0]['fits']}`, "
+            f"Measured by `{robustness_command(result)}`, "
             "each kind of damage in a process that may take one gigabyte of address space more "
             "than it has. Errors are densekit's own; "
             "a foreign one, a crash or executed code would be a fault. Where values of "
@@ -42,6 +42,11 @@ def robustness_page(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def robustness_command(result: dict[str, Any]) -> str:
+    """The command that made a result."""
+    return f"python -m benchmarks robustness --fits {result['fits'][0]['fits']}"
+
+
 def large_page(result: dict[str, Any]) -> str:
     """What scoring a large file took, and what interrupted runs left."""
     rate = result["n_rows"] / result["seconds"]
@@ -53,11 +58,9 @@ def large_page(result: dict[str, Any]) -> str:
     lines = [
         "## Larger than memory, interrupted\n" if kills else "## Larger than memory\n",
         (
-            f"Measured by `python -m benchmarks large --rows {result['n_rows']} --row-group "
-            f"{result['row_group']} --kills {len(kills)} --threads {result['threads']}`: `densekit "
-            f"score` of a RealNVP over a Parquet file of {result['n_rows']:,} rows and "
-            f"{result['n_features']} columns ({result['n_bytes'] / 1e6:.0f} MB), "
-            f"{result['machine']}.\n"
+            f"Measured by `{large_command(result)}`: `densekit score` of a RealNVP over a Parquet "
+            f"file of {result['n_rows']:,} rows and {result['n_features']} columns "
+            f"({result['n_bytes'] / 1e6:.0f} MB), {result['machine']}.\n"
         ),
         "| what | measured |",
         "| --- | --- |",
@@ -74,3 +77,11 @@ def large_page(result: dict[str, Any]) -> str:
         f"| of these, left after the next run | {still} |",
     ]
     return "\n".join(lines) + "\n"
+
+
+def large_command(result: dict[str, Any]) -> str:
+    """The command that made a result."""
+    return (
+        f"python -m benchmarks large --rows {result['n_rows']} --row-group {result['row_group']} "
+        f"--kills {len(result['kills'])} --threads {result['threads']}"
+    )

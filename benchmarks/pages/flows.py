@@ -1,13 +1,20 @@
-"""Pages of flows on tables: speed, quality, stability, POWER."""
+"""Sections of flows on tables: speed, quality, stability, POWER."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from benchmarks.quality import best_rival
+from benchmarks.pages.results import (
+    Beside,
+    beside_best_rivals,
+    is_of_one_machine,
+    nats,
+    table,
+    threads,
+)
 
-_SPEED = """
+SPEED = """
 Flows in matched architectures (RealNVP: 8 affine
 couplings; MAF: 5 layers; splines: 5 layers of 8 bins; two hidden layers of 128 units each),
 untrained but for the training steps that are timed, float32. The limit is the bare matrix products
@@ -22,15 +29,21 @@ training. Its training step clips gradients and averages weights, as its trainer
 peers' is Adam as in their guides.
 """
 
+NEARLY = 0.9  # of a peer's seconds: one that was at its best no earlier may not have been done
 _MANY_TABLES = 10  # which a command need not name
-_QUALITY = """
+QUALITY = """
 The mean held-out nats of rows that are standardised by
 the training rows, with a standard error, one fit each. densekit has default parameters; the peers
 are trained by Adam (1e-3) in batches of 256 with early stopping on a tenth of the rows, for so many
 seconds at most (of the processor, with one thread), and pzflow by its own recipe;
-GaussianMixture is chosen by BIC and KernelDensity by
-cross-validation. Columns of few distinct numbers, as in digits, let a density grow without bound:
-there more nats are not always a better model. Beside the seconds of fit and scoring stand those
+GaussianMixture is chosen by BIC and KernelDensity by cross-validation.
+
+Where values repeat, as in columns of few distinct numbers (pixels, counts, rounded measurements), a
+density can grow without bound, and nats are no measure: a lead there says that a model puts its
+mass on the values that repeat, not that it is the better one. That is so in digits, in wine and
+red wine, whose measurements are rounded, and in many sets of ADBench.
+
+Beside the seconds of fit and scoring stand those
 after which a peer had found its best weights, and those after which densekit's default spline flow
 had reached the nats of the best of its rivals. Sets that are not scikit-learn's are read from the
 folder `DENSEKIT_DATA`: normal rows of ADBench (10,000 at most), the ten folds of red wine, and
@@ -43,11 +56,11 @@ code.
 def speed_page(result: dict[str, Any]) -> str:
     """The page for one run of ``python -m benchmarks speed``."""
     beside = "beside peers" if result["beside_peers"] else "alone"
-    threads = " and ".join(map(_threads, sorted({cell["threads"] for cell in result["cells"]})))
+    on = " and ".join(map(threads, sorted({cell["threads"] for cell in result["cells"]})))
     lines = [
-        f"## Speed, {beside}, {threads}, {result['processor']}",
-        _SPEED,
-        f"Measured by `{_command(result)}`, torch {result['torch']}, {result['processor']}.",
+        f"## Speed, {beside}, {on}, {result['processor']}",
+        "",
+        f"Measured by `{speed_command(result)}`, torch {result['torch']}, {result['processor']}.",
     ]
     load, n_processors = result["load"]
     lines.append(
@@ -61,14 +74,10 @@ def speed_page(result: dict[str, Any]) -> str:
         lines.append(_who_leads(cells))
     for task, n_threads in dict.fromkeys((cell["task"], cell["threads"]) for cell in cells):
         chosen = [cell for cell in cells if (cell["task"], cell["threads"]) == (task, n_threads)]
-        where = f"{_threads(n_threads)}, {beside}, {result['processor']}"
+        where = f"{threads(n_threads)}, {beside}, {result['processor']}"
         title = f"### {task.capitalize()}, {where}"
-        lines += ["", title, "", *_table(chosen)]
+        lines += ["", title, "", *_times(chosen)]
     return "\n".join(lines) + "\n"
-
-
-def _threads(count: int) -> str:
-    return "1 thread" if count == 1 else f"{count} threads"
 
 
 def _who_leads(cells: list[dict[str, Any]]) -> str:
@@ -85,7 +94,7 @@ def _who_leads(cells: list[dict[str, Any]]) -> str:
     return f"{found}; elsewhere {', '.join(others)}." if others else f"{found}."
 
 
-def _command(result: dict[str, Any]) -> str:
+def speed_command(result: dict[str, Any]) -> str:
     """The command that made a result: its repeats take turns among the contenders."""
     words = [f"python -m benchmarks speed --repeats {result['repeats']}"]
     for option, key in (("--threads", "threads"), ("--dimensions", "n_features")):
@@ -101,11 +110,11 @@ def _other_python(methods: Iterable[str]) -> str:
     return " --jax-python PYTHON" if is_needed else ""
 
 
-def _table(cells: list[dict[str, Any]]) -> list[str]:
+def _times(cells: list[dict[str, Any]]) -> list[str]:
     names = dict.fromkeys(name for cell in cells for name in cell["seconds"])
     contenders = [name for name in names if name != "limit"]
     header = ["flow", "columns", "limit", *contenders]
-    rows = [header, ["---"] * len(header)]
+    rows = []
     for cell in cells:
         bare = cell["seconds"]["limit"][0]
         row = [cell["flow"], str(cell["n_features"]), f"{1e3 * bare:.3g}"]
@@ -117,44 +126,58 @@ def _table(cells: list[dict[str, Any]]) -> list[str]:
             multiples = f"{median / bare:.2f}x, {least / bare:.2f} to {most / bare:.2f}"
             row.append(f"{1e3 * median:.3g} ({multiples})")
         rows.append(row)
-    return ["| " + " | ".join(row) + " |" for row in rows]
+    return table(header, rows)
 
 
 def quality_page(result: dict[str, Any]) -> str:
     """Held-out nats of each method on each table, and the seconds of fit and scoring."""
+    command = quality_command(result)
+    names = dict.fromkeys(cell["table"] for cell in result["cells"])
+    on = f"{len(names)} tables" if len(names) > 1 else ", ".join(names)
+    repeats = result.get("repeats", {})
+    lines = [
+        f"## Quality on {on}, {result['max_seconds']:g} seconds for a peer",
+        "",
+        f"Measured by `{command}`, torch {result['torch']}.",
+    ]
+    if result["skipped"]:
+        lines.append(f"Not installed and so skipped: {', '.join(result['skipped'])}.")
+    lines += _beside_best_rivals(result)
+    for name in names:
+        cells = [cell for cell in result["cells"] if cell["table"] == name]
+        size = f"{cells[0]['n_rows']} rows, {cells[0]['n_features']} columns"
+        if cells[0]["n_splits"] > 1:
+            size += f", {cells[0]['n_splits']} splits"
+        lines += ["", f"### {name}: {size}", ""]
+        if repeats.get(name):
+            lines += [
+                f"Values repeat in {repeats[name]:.0%} of the columns: nats are no measure here.",
+                "",
+            ]
+        rows = []
+        for cell in sorted(cells, key=lambda cell: -cell["nats"]):
+            found = f"{nats(cell['nats'])} +- {nats(cell['error'])}"
+            row = [cell["method"], found, f"{cell['seconds']:.1f}"]
+            for key in ("seconds_to_best", "seconds_to_best_rival"):
+                seconds = cell.get(key)
+                row.append("" if seconds is None else f"{seconds:.1f}")
+            rows.append(row)
+        header = ["method", "held-out nats", "seconds", "to its best", "to the best rival's nats"]
+        lines += table(header, rows)
+    return "\n".join(lines) + "\n"
+
+
+def quality_command(result: dict[str, Any]) -> str:
+    """The command that made a result; many tables need not be named."""
     command = (
         f"python -m benchmarks quality --threads {result['threads']} "
         f"--max-seconds {result['max_seconds']:g}"
         + _other_python(cell["method"] for cell in result["cells"])
     )
-    tables = dict.fromkeys(cell["table"] for cell in result["cells"])
-    if len(tables) < _MANY_TABLES:
-        command += "".join(f" --tables '{table}'" for table in tables)
-    on = f"{len(tables)} tables" if len(tables) > 1 else ", ".join(tables)
-    lines = [
-        f"## Quality on {on}, {result['max_seconds']:g} seconds for a peer",
-        _QUALITY,
-        f"Measured by `{command}`, torch {result['torch']}.",
-    ]
-    if result["skipped"]:
-        lines.append(f"Not installed and so skipped: {', '.join(result['skipped'])}.")
-    lines += _beside_best_rivals(result["cells"])
-    for table in dict.fromkeys(cell["table"] for cell in result["cells"]):
-        cells = [cell for cell in result["cells"] if cell["table"] == table]
-        size = f"{cells[0]['n_rows']} rows, {cells[0]['n_features']} columns"
-        if cells[0]["n_splits"] > 1:
-            size += f", {cells[0]['n_splits']} splits"
-        lines += ["", f"### {table}: {size}", ""]
-        lines += ["| method | held-out nats | seconds | to its best | to the best rival's nats |"]
-        lines += ["| --- | --- | --- | --- | --- |"]
-        for cell in sorted(cells, key=lambda cell: -cell["nats"]):
-            nats = f"{cell['nats']:.2f} +- {cell['error']:.2f}"
-            row = [cell["method"], nats, f"{cell['seconds']:.1f}"]
-            for key in ("seconds_to_best", "seconds_to_best_rival"):
-                seconds = cell.get(key)
-                row.append("" if seconds is None else f"{seconds:.1f}")
-            lines.append("| " + " | ".join(row) + " |")
-    return "\n".join(lines) + "\n"
+    names = dict.fromkeys(cell["table"] for cell in result["cells"])
+    if len(names) < _MANY_TABLES:
+        command += "".join(f" --tables '{name}'" for name in names)
+    return command
 
 
 def _shown(value: Any) -> str:
@@ -162,43 +185,78 @@ def _shown(value: Any) -> str:
     return str(tuple(value)) if isinstance(value, list) else str(value)
 
 
-def _beside_best_rivals(cells: list[dict[str, Any]]) -> list[str]:
+def _beside_best_rivals(result: dict[str, Any]) -> list[str]:
     """The default spline flow beside the best of the others on each table, and how often it leads.
 
     A rival's time is that to its own best weights if it says so, else that of its whole fit.
     """
-    rows, ahead, within, twice = [], 0, 0, 0
-    for table in dict.fromkeys(cell["table"] for cell in cells):
-        found = [cell for cell in cells if cell["table"] == table]
-        own = next((cell for cell in found if cell["method"] == "densekit nsf"), None)
-        best = best_rival(found)
-        if own is None or best is None:
-            continue
-        lead = own["nats"] - best["nats"]
-        seconds = own.get("seconds_to_best_rival")
-        rival_seconds = best.get("seconds_to_best") or best["seconds"]
-        ahead, within = ahead + (lead >= 0), within + (lead >= -own["error"])
-        twice += seconds is not None and 2 * seconds <= rival_seconds
-        took = "" if seconds is None else f"{seconds:.1f}"
-        rows.append(
-            f"| {table} | {own['nats']:.2f} +- {own['error']:.2f} | {best['method']} "
-            f"{best['nats']:.2f} | {lead:+.2f} | {took} | {rival_seconds:.1f} |"
-        )
-    if not rows:
+    found = beside_best_rivals(result["cells"])
+    if not found:
         return []
-    return [
-        "",
-        "| table | densekit nsf | best rival | lead | seconds to the rival's nats | the rival's |",
-        "| --- | --- | --- | --- | --- | --- |",
-        *rows,
-        "",
-        (
-            f"Tables: {len(rows)}. densekit's default spline flow leads on {ahead}, and leads or "
-            f"is within its own standard error on {within}; on {twice} it reaches the best rival's "
-            "nats in at most half of that rival's time to its best weights (or of its fit, where "
-            "it does not say). Times are those of the first split."
-        ),
+    has_times, repeats = is_of_one_machine(result), result.get("repeats", {})
+    header = ["table", "densekit nsf", "best rival", "lead"]
+    if has_times:
+        header += ["seconds to the rival's nats", "the rival's"]
+    if repeats:
+        header.append("columns in which values repeat")
+    rows = []
+    for one in found:
+        row = [
+            one.table,
+            f"{nats(one.own['nats'])} +- {nats(one.own['error'])}",
+            f"{one.best['method']} {nats(one.best['nats'])}",
+            f"{one.lead:+.2f}",
+        ]
+        if has_times:
+            seconds = one.own.get("seconds_to_best_rival")
+            row += ["" if seconds is None else f"{seconds:.1f}", f"{one.rival_seconds:.1f}"]
+        if repeats:
+            row.append(f"{repeats[one.table]:.0%}" if one.table in repeats else "")
+        rows.append(row)
+    lines = ["", *table(header, rows), "", lead_counts(found, repeats), budget(result, found)]
+    if has_times:
+        lines.append(
+            f"On {sum(one.is_twice_as_fast for one in found)} of {len(found)} it reaches the best "
+            "rival's nats in at most half of that rival's time to its best weights (or of its fit, "
+            "where it does not say). Times are those of the first split."
+        )
+    return lines
+
+
+def lead_counts(found: Sequence[Beside], repeats: dict[str, float]) -> str:
+    """On how many tables the default spline flow leads, those without repeating values apart."""
+    apart = [one for one in found if repeats.get(one.table) == 0]
+    groups = [("tables", found)]
+    if any(one.table in repeats for one in found):
+        rest = [one for one in found if one not in apart]
+        groups = [("tables in which no values repeat", apart), ("other tables", rest)]
+    sentences = [
+        f"densekit's default spline flow has the most nats on {sum(o.lead > 0 for o in group)} of "
+        f"{len(group)} {what}, on {sum(o.is_clear for o in group)} by more than its own standard "
+        "error."
+        for what, group in groups
+        if group
     ]
+    if groups[0][0] == "tables":
+        sentences.append(
+            "In which tables values repeat, this run did not record; where they do (pixels, "
+            "counts, rounded measurements), a lead in nats is no measure."
+        )
+    elif groups[1][1]:
+        sentences.append("On these others nats are no measure.")
+    return " ".join(sentences)
+
+
+def budget(result: dict[str, Any], found: Sequence[Beside]) -> str:
+    """How much time the rivals had, and whether it was enough for them."""
+    most = max(one.own["seconds"] for one in found)
+    late = NEARLY * result["max_seconds"]
+    cut = sum((one.best.get("seconds_to_best") or 0.0) > late for one in found)
+    return (
+        f"A peer had {result['max_seconds']:g} seconds for a fit, and on {cut} of {len(found)} the "
+        f"best rival was at its best only in the last tenth of them, so that more might have "
+        f"helped it; densekit, which has no such limit, took up to {most:.0f}."
+    )
 
 
 def stability_page(result: dict[str, Any]) -> str:
@@ -230,14 +288,10 @@ def stability_page(result: dict[str, Any]) -> str:
 
 def paper_page(result: dict[str, Any]) -> str:
     """Test nats on POWER beside the published, and validation nats over time."""
-    models = " ".join(f"--models {cell['model']}" for cell in result["cells"])
-    if not result["cells"][0]["options"].get("gaussianize", True):
-        models += " --no-gaussianize"
     lines = [
         f"## POWER, whole, {result['epochs']} epochs\n",
         (
-            f"Measured by `python -m benchmarks paper {models} --epochs {result['epochs']} --rows "
-            f"{result['n_rows']} --threads {result['threads']}`: mean test nats of default recipes "
+            f"Measured by `{paper_command(result)}`: mean test nats of default recipes "
             "but for the given options, beside those that the papers of the models give. POWER's "
             "active power is an even number of watts with noise of one watt, so half its range "
             "is empty: the histograms in front of densekit's models see a part of that, the "
@@ -248,15 +302,26 @@ def paper_page(result: dict[str, Any]) -> str:
     ]
     for cell in result["cells"]:
         options = ", ".join(f"{key}={_shown(value)}" for key, value in cell["options"].items())
-        nats = f"{cell['nats']:.3f} +- {cell['error']:.3f}"
-        row = [cell["model"], options, f"{cell['published']:.2f}", nats, f"{cell['seconds']:.0f}"]
+        found = f"{cell['nats']:.3f} +- {cell['error']:.3f}"
+        row = [cell["model"], options, f"{cell['published']:.2f}", found, f"{cell['seconds']:.0f}"]
         lines.append("| " + " | ".join(row) + " |")
     for cell in result["cells"]:
         curve = cell["curve"]
         step = max(1, len(curve) // 12)
         which = "every epoch" if step == 1 else f"one epoch in {step}"
         shown = curve[::step]
-        points = ", ".join(f"{nats:.3f} ({seconds:.0f} s)" for seconds, nats in shown)
+        points = ", ".join(f"{score:.3f} ({seconds:.0f} s)" for seconds, score in shown)
         stop = f"; interrupted after {len(curve)} epochs" if cell["interrupted"] else ""
         lines.append(f"\nValidation nats of {cell['model']} over time, {which}: {points}{stop}.")
     return "\n".join(lines) + "\n"
+
+
+def paper_command(result: dict[str, Any]) -> str:
+    """The command that made a result."""
+    models = " ".join(f"--models {cell['model']}" for cell in result["cells"])
+    if not result["cells"][0]["options"].get("gaussianize", True):
+        models += " --no-gaussianize"
+    return (
+        f"python -m benchmarks paper {models} --epochs {result['epochs']} --rows "
+        f"{result['n_rows']} --threads {result['threads']}"
+    )

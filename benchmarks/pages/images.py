@@ -34,6 +34,15 @@ _IMAGE_NOTES = {
     "cifar glow": "on all 50,000 images: Glow 3.35, RealNVP 3.49 bits",
 }
 
+# Of those, the figure of the model at hand: what it is called here, its unit, and the value.
+PUBLISHED = {
+    "binarized": ("test nats", "nats", 81.30),
+    "glow": ("bits per dimension", "bits", 1.05),
+    "realnvp": ("bits per dimension", "bits", 1.06),
+    "cifar pixelcnn": ("bits per dimension", "bits", 3.14),
+    "cifar glow": ("bits per dimension", "bits", 3.35),
+}
+
 _IMAGE_PICTURES = {  # which the command draws into its folder, and docs/pictures keeps
     "binarized": {"binarized": "samples", "completions": "the lower half filled in"},
     "classes": {
@@ -75,7 +84,7 @@ def images_page(result: dict[str, Any]) -> str:
         lines.append("| " + " | ".join(row) + " |")
     for task in dict.fromkeys(cell["task"] for cell in result["cells"]):
         for name, title in _IMAGE_PICTURES.get(task, {}).items():
-            lines += ["", f"![{task}: {title}](pictures/{name}.png)"]
+            lines += ["", f"![{task}: {title}](../pictures/{name}.png)"]
     return "\n".join(lines) + "\n"
 
 
