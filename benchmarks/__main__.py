@@ -59,7 +59,7 @@ def run_speed(
     ):
         out.write_text(json.dumps(result, indent=1))
     if result:
-        print(pages.speed_page(result))
+        print(pages.PAGES["speed"](result))
 
 
 @app.command("quality")
@@ -77,7 +77,7 @@ def run_quality(
     for result in quality.measure(methods or [], tables or [], max_seconds, jax_python):
         out.write_text(json.dumps(result, indent=1))
     if result:
-        print(pages.quality_page(result))
+        print(pages.PAGES["quality"](result))
 
 
 @app.command("stability")
@@ -94,7 +94,7 @@ def run_stability(
     for result in stability.measure(seeds, max_rows, earlier):
         out.write_text(json.dumps(result))
     if result:
-        print(pages.stability_page(result))
+        print(pages.PAGES["stability"](result))
 
 
 @app.command("paper")
@@ -110,7 +110,7 @@ def run_paper(
     torch.set_num_threads(threads)
     result = paper.measure(models or list(paper.MODELS), epochs, rows, gaussianize)
     out.write_text(json.dumps(result, indent=1))
-    print(pages.paper_page(result))
+    print(pages.PAGES["paper"](result))
 
 
 @app.command("images")
@@ -128,7 +128,7 @@ def run_images(
     torch.set_num_threads(threads)
     result = images.measure(tasks or list(images.TASKS), epochs, rows, models)
     out.write_text(json.dumps(result, indent=1))
-    print(pages.images_page(result))
+    print(pages.PAGES["images"](result))
 
 
 @app.command("pixelcnn")
@@ -141,7 +141,7 @@ def run_pixelcnn(
     torch.set_num_threads(threads)
     result = pixelcnn.measure(repeats)
     out.write_text(json.dumps(result, indent=1))
-    print(pages.pixelcnn_page(result))
+    print(pages.PAGES["pixelcnn"](result))
 
 
 @app.command("anomaly")
@@ -165,7 +165,7 @@ def run_anomaly(
     for result in anomaly.measure(*chosen, guarantees, contamination):
         out.write_text(json.dumps(result, indent=1))
     if result:
-        print(pages.anomaly_page(result))
+        print(pages.PAGES["anomaly"](result))
 
 
 @app.command("sizes")
@@ -179,7 +179,7 @@ def run_sizes(
     for result in sizes.measure():
         out.write_text(json.dumps(result, indent=1))
     if result:
-        print(pages.sizes_page(result))
+        print(pages.PAGES["sizes"](result))
 
 
 @app.command("robustness")
@@ -194,7 +194,7 @@ def run_robustness(
     torch.set_num_threads(1)
     result = robustness.measure(flips, saves, fits, seed)
     out.write_text(json.dumps(result, indent=1))
-    print(pages.robustness_page(result))
+    print(pages.PAGES["robustness"](result))
 
 
 @app.command("foreign")
@@ -210,7 +210,7 @@ def run_foreign(
     for result in anomaly_images.measure(n_train, epochs):
         out.write_text(json.dumps(result, indent=1))
     if result:
-        print(pages.foreign_page(result))
+        print(pages.PAGES["foreign"](result))
 
 
 @app.command("large")
@@ -226,7 +226,7 @@ def run_large(
 
     result = large.measure(rows, kills, row_group, threads)
     out.write_text(json.dumps(result, indent=1))
-    print(pages.large_page(result))
+    print(pages.PAGES["large"](result))
 
 
 @app.command("page")

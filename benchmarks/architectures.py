@@ -90,14 +90,10 @@ def densekit(architecture: Architecture, n_features: int) -> Contender:
     flow = Flow(Chain(layers), Normal((n_features,)))
     learner = Learner(flow, 1e-3, Trainer.average_decay)
 
-    def prepare_few() -> Callable[[Tensor], object]:
-        score = flow.fold()
-        return lambda x: torch.from_numpy(score(x.numpy()))
-
     def train_step(x: Tensor) -> None:
         learner.step(x, None, x.new_ones(len(x)))
 
-    return Contender(flow, flow.log_prob, flow.sample, train_step, prepare_few)
+    return Contender(flow, flow.log_prob, flow.sample, train_step, lambda: flow.log_prob)
 
 
 def forward_limit(architecture: Architecture, n_features: int, batch: int) -> Callable[[], None]:

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.neural_network import MLPClassifier
 
-from densekit import GlowEstimator, PixelCNNEstimator, RealNVPEstimator, load
+from densekit import ImageGlowEstimator, ImageRealNVPEstimator, PixelCNNEstimator, load
 from densekit.plots import ImageGrid
 
 Array = NDArray[Any]
@@ -158,7 +158,7 @@ def _glow(epochs: int | None) -> Task:
             "median of their greatest gaps": np.median(gap.max((1, 2))),
         }
 
-    return GlowEstimator(conditional=True, **_FLOW, **_options(epochs, 4)), X, y, found
+    return ImageGlowEstimator(conditional=True, **_FLOW, **_options(epochs, 4)), X, y, found
 
 
 def _realnvp(epochs: int | None) -> Task:
@@ -168,7 +168,7 @@ def _realnvp(epochs: int | None) -> Task:
         _draw(folder, "realnvp", lambda: ImageGrid.from_estimator(model, 64, random_state=0))
         return {"bits per dimension": model.bits_per_dim(X_test).mean()}
 
-    return RealNVPEstimator(**_FLOW, **_options(epochs, 4)), X, None, found
+    return ImageRealNVPEstimator(**_FLOW, **_options(epochs, 4)), X, None, found
 
 
 def _super(epochs: int | None) -> Task:
@@ -194,7 +194,7 @@ def _super(epochs: int | None) -> Task:
             "samples at 25 dB or more": np.mean(ratio >= 25),
         }
 
-    return GlowEstimator(conditional=True, **_options(epochs, 4)), X, small, found
+    return ImageGlowEstimator(conditional=True, **_options(epochs, 4)), X, small, found
 
 
 def _cifar(kind: Any) -> Callable[[int | None], Task]:
@@ -219,7 +219,7 @@ TASKS: dict[str, Callable[[int | None], Task]] = {
     "realnvp": _realnvp,
     "super": _super,
     "cifar pixelcnn": _cifar(PixelCNNEstimator),
-    "cifar glow": _cifar(GlowEstimator),
+    "cifar glow": _cifar(ImageGlowEstimator),
 }
 
 

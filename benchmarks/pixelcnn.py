@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from densekit.densities import PixelCNN
 from densekit.densities.likelihoods import Bernoulli, LogisticMixture
+from densekit.images import PixelCNN
 
 SIDE, N_LAYERS, N_CHANNELS, BATCH = 28, 7, 64, 16
 SEED = 0

@@ -24,8 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import densekit
-from densekit import GlowEstimator, MADEEstimator, NSFEstimator, PixelCNNEstimator, files
-from densekit.errors import DensekitError
+from densekit import ImageGlowEstimator, MADEEstimator, NSFEstimator, PixelCNNEstimator
+from densekit.exceptions import DensekitError
+from densekit.persistence import container as files
 from densekit.persistence.storage import KIND
 
 GIGABYTE = 2**30
@@ -66,7 +67,7 @@ def _models(folder: Path) -> list[Path]:
         "nsf": NSFEstimator(n_layers=2, n_bins=4, hidden_sizes=(8,), **small).fit(table),
         "made": MADEEstimator(hidden_sizes=(8,), **small).fit(table),
         "pixelcnn": PixelCNNEstimator(n_layers=2, n_channels=4, **small).fit(images),
-        "glow": GlowEstimator(n_layers=1, n_channels=4, **small).fit(images),
+        "glow": ImageGlowEstimator(n_layers=1, n_channels=4, **small).fit(images),
     }
     paths = [folder / f"{name}.densekit" for name in made]
     for path, model in zip(paths, made.values(), strict=True):
@@ -247,7 +248,7 @@ class _NSF(_OftenWritten, NSFEstimator):
     pass
 
 
-class _Glow(_OftenWritten, GlowEstimator):
+class _Glow(_OftenWritten, ImageGlowEstimator):
     pass
 
 

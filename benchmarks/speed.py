@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
-from llvmlite import binding
 
 from benchmarks import peers
 from benchmarks.architectures import (
@@ -19,7 +18,7 @@ from benchmarks.architectures import (
     forward_limit,
     training_limit,
 )
-from benchmarks.clock import now
+from benchmarks.clock import now, processor
 from benchmarks.remote import RemotePeers
 
 Builder = Callable[[Architecture, int], Contender]
@@ -66,7 +65,7 @@ def measure(
                 yield {
                     "repeats": repeats,
                     "torch": torch.__version__,
-                    "processor": binding.get_host_cpu_name(),  # as LLVM calls it
+                    "processor": processor(),
                     "load": [os.getloadavg()[0], os.cpu_count()],
                     "beside_peers": bool(builders),
                     "skipped": [*peers.missing(), *({"flowjax", "pzflow"} - set(names))],

@@ -12,9 +12,8 @@ from benchmarks import tables
 from benchmarks.architectures import Array
 from benchmarks.clock import now
 from densekit import registry
-from densekit.errors import DivergenceError
-from densekit.estimators.base_flow import BaseFlowEstimator
-from densekit.estimators.base_image import ImageEstimator
+from densekit.exceptions import DivergenceError
+from densekit.images.base import ImageEstimator
 
 WITHOUT_DEFAULT = ("flow",)  # its layers are the user's
 
@@ -23,11 +22,7 @@ def estimators() -> list[str]:
     """Every registered estimator that has a default and takes tables, not images alone."""
     names = [name for name in registry.available("estimators") if name not in WITHOUT_DEFAULT]
     kinds = {name: registry.load("estimators", name) for name in names}
-    return [
-        name
-        for name, kind in kinds.items()
-        if not issubclass(kind, ImageEstimator) or issubclass(kind, BaseFlowEstimator)
-    ]
+    return [name for name, kind in kinds.items() if not issubclass(kind, ImageEstimator)]
 
 
 def measure(

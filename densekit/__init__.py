@@ -16,21 +16,24 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOME = {
-    "anomaly_auc": "densekit.meta.labels",
+    "anomaly_auc": "densekit.anomaly.labels",
     "available": "densekit.registry",
     "load": "densekit.persistence",
     "make_estimator": "densekit.registry",
+    "plain": "densekit._kernels.switch",
     "plugins": "densekit.discovery",
     "register": "densekit.registry",
-    "AnomalyDetector": "densekit.meta.anomaly",
+    "AnomalyDetector": "densekit.anomaly.detector",
     "FlowEstimator": "densekit.estimators.flow",
     "GlowEstimator": "densekit.estimators.glow",
+    "ImageGlowEstimator": "densekit.images.glow",
+    "ImageRealNVPEstimator": "densekit.images.realnvp",
     "IAFEstimator": "densekit.estimators.iaf",
     "MADEEstimator": "densekit.estimators.made",
     "MAFEstimator": "densekit.estimators.maf",
     "NICEEstimator": "densekit.estimators.nice",
     "NSFEstimator": "densekit.estimators.nsf",
-    "PixelCNNEstimator": "densekit.estimators.pixelcnn",
+    "PixelCNNEstimator": "densekit.images.pixelcnn",
     "RealNVPEstimator": "densekit.estimators.realnvp",
 }
 

@@ -30,3 +30,15 @@ def _is_plain(value: Any) -> bool:
     if isinstance(value, tuple | list):
         return all(map(_is_plain, value))
     return isinstance(value, (*_PLAIN, range, Recorded))
+
+
+def is_defined_with(instance: Any, method: str, other: str) -> bool:
+    """Whether a class that says how `other` works says so of `method`, too.
+
+    A subclass that overrides `other` alone would inherit a fast `method` that does something else.
+    """
+    homes = [
+        next(i for i, cls in enumerate(type(instance).__mro__) if name in vars(cls))
+        for name in (method, other)
+    ]
+    return homes[0] <= homes[1]

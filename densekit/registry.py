@@ -19,7 +19,7 @@ from densekit.discovery import (
     is_interrupt,
     plugins,
 )
-from densekit.errors import (
+from densekit.exceptions import (
     DuplicateNameError,
     ParameterError,
     PluginError,
@@ -34,7 +34,7 @@ _CONTRACTS = {
     "transforms": "densekit.transforms.base:Transform",
     "bases": "densekit.densities.base:Density",
     "estimators": "densekit.estimators.base:DensityEstimator",
-    "meta": "densekit.meta.base:MetaEstimator",
+    "meta": "densekit.anomaly.base:MetaEstimator",
 }
 
 
@@ -65,6 +65,13 @@ def available(group: str = "estimators") -> list[str]:
 
 def register(group: str, name: str, target: Any) -> None:
     """Give a class a name for this process, as a notebook needs it; nothing is replaced.
+
+    Parameters
+    ----------
+    group : {"elementwise", "transforms", "bases", "estimators", "meta"}
+    name : str
+    target : class
+        A subclass of the group's contract.
 
     Raises
     ------
@@ -249,11 +256,11 @@ def _contract(group: str) -> type:
     return contract
 
 
-def _check_contract(group: str, target: Any, who: str) -> None:
+def _check_contract(group: str, target: Any, source: str) -> None:
     contract, cls = _contract(group), owner(target)
     if not (callable(target) and isinstance(cls, type) and issubclass(cls, contract)):
         raise PluginTypeError(
-            f"{who} is {target!r}, but the group {group!r} expects a subclass of "
+            f"{source} is {target!r}, but the group {group!r} expects a subclass of "
             f"{contract.__module__}.{contract.__qualname__}, or a class method that builds one."
         )
 

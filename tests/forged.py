@@ -4,7 +4,7 @@ import hashlib
 import json
 import struct
 
-from densekit import files
+from densekit.persistence import container as files
 
 SIZES = {"F64": 8, "F32": 4, "I64": 8, "U8": 1, "BOOL": 1}
 

@@ -7,7 +7,7 @@ import time
 import warnings
 
 import densekit
-from densekit.errors import DensekitError
+from densekit.exceptions import DensekitError
 
 
 def kilobytes(name):

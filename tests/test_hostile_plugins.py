@@ -54,7 +54,7 @@ def test_whatever_an_import_raises_breaks_that_name_only(tmp_path):
     code = """
 import densekit
 from densekit import registry
-from densekit.errors import PluginError
+from densekit.exceptions import PluginError
 for i in (0, 1, 2, 0, 1, 2):
     try:
         registry.load("bases", f"bad{i}")
@@ -78,7 +78,7 @@ path = {path!r}
 if {what!r} == "save":
     densekit.MAFEstimator(base="quiet", max_epochs=1, random_state=0).fit(X).save(path)
 else:
-    from densekit.errors import DensekitError
+    from densekit.exceptions import DensekitError
     for error in {errors!r}:
         os.environ["RAISE"] = error
         with warnings.catch_warnings(record=True) as caught:

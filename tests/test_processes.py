@@ -43,8 +43,8 @@ def test_a_forked_child_scores_draws_and_fits(name):
 
 READ = """
 import sys
-from densekit.data.readers import open_table
-from densekit.errors import TableError
+from densekit.cli.io.readers import open_table
+from densekit.exceptions import TableError
 n_refused = 0
 for path in sys.argv[1:]:
     try:

@@ -12,7 +12,7 @@ import pytest
 import densekit
 from densekit import registry
 from densekit.elementwise import Affine, Elementwise
-from densekit.errors import (
+from densekit.exceptions import (
     DuplicateNameError,
     ParameterError,
     PluginTypeError,
@@ -94,7 +94,7 @@ def test_broken_plugins_break_their_own_names_only(environment):
     code = """
 import densekit
 from densekit import registry
-from densekit.errors import PluginError
+from densekit.exceptions import PluginError
 for group, name in [("transforms", "fails_to_import"), ("transforms", "has_no_such_class"),
                     ("bases", "exits")]:
     for _ in range(2):
@@ -114,7 +114,7 @@ registry.load("transforms", "coupling")
 def test_a_name_claimed_twice_names_both_claimants(environment):
     code = """
 from densekit import registry
-from densekit.errors import DuplicateNameError
+from densekit.exceptions import DuplicateNameError
 registry.load("elementwise", "spline")
 try:
     registry.load("elementwise", "affine")
@@ -132,7 +132,7 @@ assert registry.load("elementwise", "densekit-duplicate:affine").__name__ == "Ot
 def test_what_is_loaded_is_checked(environment):
     code = """
 from densekit import registry
-from densekit.errors import PluginTypeError
+from densekit.exceptions import PluginTypeError
 for name in ("not_a_map", "a_function"):
     try:
         registry.load("elementwise", name)

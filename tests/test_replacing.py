@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 
 import densekit
-from densekit import MADEEstimator, files
-from densekit.errors import ModelFileError
-from densekit.replacing import replacing
+from densekit import MADEEstimator
+from densekit.estimators import fitting
+from densekit.exceptions import ModelFileError
+from densekit.persistence import container as files
+from densekit.persistence.replacing import replacing
 
 X = np.random.default_rng(0).normal(size=(60, 2))
 SMALL = MADEEstimator(hidden_sizes=(3,), n_components=2, max_epochs=2, random_state=0).fit(X)
@@ -118,13 +120,13 @@ def test_a_fit_with_a_checkpoint_removes_nothing_of_others(tmp_path):
 
 def test_a_checkpoint_that_another_wrote_in_the_meantime_stays(tmp_path, monkeypatch):
     model = MADEEstimator(hidden_sizes=(3,), max_epochs=2, random_state=0)
-    train = MADEEstimator._train
+    train = fitting.fit_best
 
-    def write_and_train(self, *args):
+    def write_and_train(*args, **options):
         (tmp_path / "fit").write_text("of another")
-        train(self, *args)
+        return train(*args, **options)
 
-    monkeypatch.setattr(MADEEstimator, "_train", write_and_train)
+    monkeypatch.setattr(fitting, "fit_best", write_and_train)
     model.fit(X, checkpoint=tmp_path / "fit")
     assert (tmp_path / "fit").read_text() == "of another"
 

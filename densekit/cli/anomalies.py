@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from densekit.cli.io.csv_format import CsvOptions
+    from densekit.cli.io.table import Table
     from densekit.cli.rows import Choice
-    from densekit.data.csv_format import CsvOptions
-    from densekit.data.table import Table
 
 N_SHOWN = 20
 ROWS_WRITTEN_AT_ONCE = 100_000
@@ -117,9 +117,9 @@ def anomalies(
     DATA may be larger than memory.
     """
     from densekit.cli import models
+    from densekit.cli.io.outputs import check_no_input_is_replaced
+    from densekit.cli.io.writers import check_output
     from densekit.cli.rows import Choice
-    from densekit.data.outputs import check_no_input_is_replaced
-    from densekit.data.writers import check_output
 
     reporter: Reporter = ctx.obj
     _check_levels(fdr, alpha)
@@ -170,7 +170,7 @@ def _without_ids(choice: Choice, ids: list[str], model: Any) -> Choice:
 
 def _table(table: Table, ids: list[str], keeps_columns: bool, has_reasons: bool) -> Table:
     """The table, or all of its rows in memory where they are needed twice and come once."""
-    from densekit.data.table import HeldTable
+    from densekit.cli.io.table import HeldTable
 
     is_read_twice = bool(ids) or keeps_columns or has_reasons
     return HeldTable(table) if table.is_once and is_read_twice else table
@@ -179,7 +179,7 @@ def _table(table: Table, ids: list[str], keeps_columns: bool, has_reasons: bool)
 def _check_names(table: Table, copied: list[str], has_reasons: bool) -> None:
     """Refuse columns that DATA has not, and those under the names of the results."""
     from densekit.cli.rows import check_names
-    from densekit.errors import TableError
+    from densekit.exceptions import TableError
 
     check_names(table, copied)
     own = OWN_COLUMNS if has_reasons else OWN_COLUMNS[:-1]
@@ -202,12 +202,12 @@ def _judge(
     """How to judge rows: by the detector's own calibration, or beside reference rows."""
     import numpy as np
 
+    from densekit.anomaly import conformal
     from densekit.cli import models
+    from densekit.cli.io.csv_format import CsvOptions
+    from densekit.cli.io.readers import is_text
     from densekit.cli.rows import model_rows
-    from densekit.data.csv_format import CsvOptions
-    from densekit.data.readers import is_text
-    from densekit.errors import ContextError
-    from densekit.meta import conformal
+    from densekit.exceptions import ContextError
 
     models.check_takes_condition(model, choice.target)
     if hasattr(model, "p_values"):
@@ -266,7 +266,7 @@ def _scores(
 def _selected(
     p_values: Any, fdr: float | None, alpha: float | None, n_calibration: int
 ) -> NDArray[np.bool_]:
-    from densekit.meta import conformal
+    from densekit.anomaly import conformal
 
     if alpha is None:
         return conformal.select(p_values, fdr or DEFAULT_FDR, n_calibration, "anomalies")
@@ -309,7 +309,7 @@ def _reasons(
 
 def _write(out: Path, results: Results) -> None:
     """Write one line for each row of DATA, in its order."""
-    from densekit.data.writers import open_writer
+    from densekit.cli.io.writers import open_writer
 
     with open_writer(out) as writer:
         for part in _parts(results):

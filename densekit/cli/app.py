@@ -16,7 +16,7 @@ from typer.core import TyperCommand, TyperGroup
 
 import densekit
 from densekit.cli.reporter import Reporter
-from densekit.errors import InterruptedFitWarning
+from densekit.exceptions import InterruptedFitWarning
 
 ORDER = (  # of commands in the help: that of use
     *("fit", "score", "sample", "anomalies", "report", "compare"),
@@ -33,7 +33,7 @@ class _WholeHelp:
     """Prints help whole, or says in one line why it cannot."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        from densekit.data.outputs import StandardOutput
+        from densekit.cli.io.outputs import StandardOutput
 
         reporter = Reporter(is_quiet=False, is_debug=False)
         with _errors_in_one_line("--help", reporter), StandardOutput().explained():

@@ -10,7 +10,7 @@ import typer
 from densekit import discovery, registry
 from densekit.cli.app import command
 from densekit.cli.reporter import Listing, Reporter, printable
-from densekit.errors import UnknownNameError
+from densekit.exceptions import UnknownNameError
 
 if TYPE_CHECKING:
     from densekit.testing import Case

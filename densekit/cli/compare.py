@@ -86,7 +86,7 @@ def _rows(table: Any, choice: Any, max_rows: int, seed: int) -> Any:
     import numpy as np
 
     from densekit.cli.rows import training_rows
-    from densekit.errors import TableError
+    from densekit.exceptions import TableError
 
     rows = training_rows(table, choice).X
     if rows.ndim != 2 or len(rows) < LEAST_ROWS:

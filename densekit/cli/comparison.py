@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from tqdm.auto import tqdm
 
 from densekit.cli.reporter import Listing
-from densekit.errors import shorten
+from densekit.exceptions import shorten
 
 BANDWIDTHS = np.geomspace(0.05, 2.0, 20)
 MAX_COMPONENTS = 10

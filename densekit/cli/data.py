@@ -6,23 +6,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from densekit.cli.io.csv_format import CsvOptions
+    from densekit.cli.io.table import Table
     from densekit.cli.reporter import Reporter
-    from densekit.data.csv_format import CsvOptions
-    from densekit.data.table import Table
 
 
 def csv_options(
     sep: str | None, decimal: str | None, encoding: str | None, header: bool | None
 ) -> CsvOptions:
     """What the options of a command say about text."""
-    from densekit.data.csv_format import CsvOptions
+    from densekit.cli.io.csv_format import CsvOptions
 
     return CsvOptions(sep, decimal, encoding, header)
 
 
 def open_data(path: Path, options: CsvOptions, reporter: Reporter) -> Table:
     """Open a table, and say how it was read where it is not plain."""
-    from densekit.data.readers import open_table
+    from densekit.cli.io.readers import open_table
 
     table = open_table(path, options)
     for note in table.notes:

@@ -15,8 +15,8 @@ from densekit import registry
 from densekit.cli import comparison
 from densekit.cli.comparison import Fit, Result
 from densekit.cli.reporter import Listing, Reporter
-from densekit.errors import MissingExtraError, PictureError
-from densekit.replacing import replacing
+from densekit.exceptions import MissingExtraError, PictureError
+from densekit.persistence.replacing import replacing
 
 FLOWS = ("maf", "realnvp", "nsf")
 N_STRANGEST = 5

@@ -68,8 +68,8 @@ def fit(
     seed: Annotated[int, typer.Option(min=0, help="Seed of split, weights and batches.")] = 0,
 ) -> None:
     """Fit a density to the rows of DATA and write it to a model file."""
+    from densekit.cli.io.outputs import check_no_input_is_replaced, check_place
     from densekit.cli.rows import Choice, training_rows
-    from densekit.data.outputs import check_no_input_is_replaced, check_place
 
     reporter: Reporter = ctx.obj
     given = settings.parse(set_)

@@ -34,8 +34,8 @@ def report(
     DATA are rows that the model was not fitted on.
     """
     from densekit.cli import models
+    from densekit.cli.io.outputs import check_no_input_is_replaced, check_place
     from densekit.cli.rows import Choice, all_model_rows
-    from densekit.data.outputs import check_no_input_is_replaced, check_place
     from densekit.report import write_report
 
     reporter: Reporter = ctx.obj

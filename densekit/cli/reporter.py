@@ -85,7 +85,7 @@ class Reporter:
 
     def result(self, text: str) -> None:
         """Print lines on standard output, all of them or an error."""
-        from densekit.data.outputs import StandardOutput
+        from densekit.cli.io.outputs import StandardOutput
 
         output = StandardOutput()
         output.write(text.encode(getattr(sys.stdout, "encoding", None) or "utf-8", "replace"))
@@ -96,7 +96,7 @@ class Reporter:
         from rich.console import Console
         from rich.table import Table
 
-        from densekit.data.outputs import StandardOutput
+        from densekit.cli.io.outputs import StandardOutput
 
         table = Table(
             title=printable(listing.title),

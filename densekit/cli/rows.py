@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 import typer
 
+from densekit.cli.io.table import Table
 from densekit.cli.models import conditional_part
 from densekit.data.cells import check_cells, check_complete
-from densekit.data.table import Table
-from densekit.errors import TableError
+from densekit.exceptions import TableError
 
 BYTES_OF_A_CHUNK = 2**23  # what a model makes of a chunk takes several times that
 MAX_ROWS_OF_A_CHUNK = 100_000

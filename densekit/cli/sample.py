@@ -42,8 +42,8 @@ def sample(
 ) -> None:
     """Draw new rows from a model, with the columns that it was fitted on."""
     from densekit.cli import models
-    from densekit.data.outputs import check_no_input_is_replaced
-    from densekit.data.writers import check_output, open_writer
+    from densekit.cli.io.outputs import check_no_input_is_replaced
+    from densekit.cli.io.writers import check_output, open_writer
 
     reporter: Reporter = ctx.obj
     check_no_input_is_replaced({"--out": out}, {"MODEL": model})

@@ -45,9 +45,9 @@ def score(
     import pandas as pd
 
     from densekit.cli import models
+    from densekit.cli.io.outputs import check_no_input_is_replaced
+    from densekit.cli.io.writers import check_output, open_writer
     from densekit.cli.rows import Choice, model_rows
-    from densekit.data.outputs import check_no_input_is_replaced
-    from densekit.data.writers import check_output, open_writer
 
     reporter: Reporter = ctx.obj
     choice = Choice(target or (), drop or (), keep or ())

@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 from densekit import registry
-from densekit.errors import ParameterError
+from densekit.exceptions import ParameterError
 
 GROUPS = ("estimators", "meta")  # where `--model` looks for a name
 ESTIMATORS = ("estimator", "background")  # parameters that are estimators themselves

@@ -20,7 +20,7 @@ from densekit.data.frames import (
     is_number,
     shown_cell,
 )
-from densekit.errors import ColumnTypeError, PrecisionWarning, TableError
+from densekit.exceptions import ColumnTypeError, PrecisionWarning, TableError
 
 MAX_EXACT_INTEGER = 2**53  # up to here float64 has every whole number
 
@@ -132,7 +132,7 @@ def validate(estimator: Any, X: Any, **options: Any) -> NDArray[np.float64]:
     return table
 
 
-def _name_the_cell(X: Any, who: str) -> None:
+def _name_the_cell(X: Any, source: str) -> None:
     values = as_array(X, dtype=np.float64, ensure_all_finite=False)
     is_wrong = ~np.isfinite(values)
     if not is_wrong.any():
@@ -141,7 +141,7 @@ def _name_the_cell(X: Any, who: str) -> None:
     name = column_names(X, values.shape[1])[column]
     value = "NaN" if np.isnan(values[row, column]) else values[row, column]
     raise TableError(
-        f"{who} got {value} in row {row}, column {name!r} ({is_wrong.any(1).sum()} such rows), "
+        f"{source} got {value} in row {row}, column {name!r} ({is_wrong.any(1).sum()} such rows), "
         "expected finite numbers; fill it in, or leave the rows or the column out."
     ) from None
 

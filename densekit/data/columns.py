@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from densekit.errors import TableError
+from densekit.data.support import parse_support
+from densekit.exceptions import ContextError, TableError
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Columns:
         dtypes = tuple(column.to_numpy().dtype for column in frame.head(1).iter_columns())
         return cls(names, frame.implementation.value, dtypes)
 
-    def table(self, X: Any, *, who: str) -> Any:
+    def table(self, X: Any, *, source: str) -> Any:
         """X itself, which is a table already; `Images` has more to do.
 
         scikit-learn compares names that are text; others are compared here.
@@ -55,15 +55,26 @@ class Columns:
         are_text = all(isinstance(name, str) for name in names)
         if not are_text and names != self.names and set(names) == set(self.names):
             raise TableError(
-                f"{who} got X with the columns in another order than in fit: "
+                f"{source} got X with the columns in another order than in fit: "
                 f"{', '.join(map(repr, names[:5]))}, expected "
                 f"{', '.join(map(repr, self.names[:5]))}; reorder them."
             )
         return X
 
-    def rows(self, table: NDArray[Any], *, who: str) -> NDArray[Any]:
+    def rows(self, table: NDArray[Any], *, source: str) -> NDArray[Any]:
         """The rows of a validated table, which need no other shape."""
         return table
+
+    def bounds(self, support: Any, n_features: int, *, source: str) -> NDArray[np.float64]:
+        """Bounds of the columns, (2, n_features), by the parameter `support`."""
+        return parse_support(support, n_features, self.names, source=source)
+
+    def describe_condition(self, y: NDArray[Any], source: str) -> Any:
+        """Refuse arrays of more than two axes as conditions: only images are given images."""
+        raise ContextError(
+            f"{source} got y of shape {y.shape} for a table, expected a label or a row of "
+            "numbers for each row of X; only images can be given images."
+        )
 
     def restore(self, rows: NDArray[Any], bounds: NDArray[np.float64], *, is_discrete: bool) -> Any:
         """Give rows the container and the number types of the training data.
@@ -116,19 +127,6 @@ def _narrow(rows: NDArray[Any], bounds: NDArray[np.float64], dtype: np.dtype[Any
     high = np.where(high > bounds[1], np.nextafter(high, dtype.type(-np.inf)), high)
     narrow = np.clip(rows, -limit, limit).astype(dtype)
     return np.clip(narrow, low, high).astype(dtype)
-
-
-def column_index(key: Any, names: Sequence[Any] | None, n_features: int) -> int | None:
-    """Index of a column given by name or by number; None when there is no such column.
-
-    Where the names themselves are no text, as those of a frame of wavelengths, a number is a name.
-    """
-    if names is not None and key in names:
-        return list(names).index(key)
-    if isinstance(key, str) or (names is not None and not all(isinstance(n, str) for n in names)):
-        return None
-    is_number = isinstance(key, int | np.integer) and 0 <= key < n_features
-    return int(key) if is_number else None
 
 
 def row_labels(X: Any) -> Any:

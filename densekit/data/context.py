@@ -11,12 +11,10 @@ import narwhals.stable.v2 as nw
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.utils.validation import check_array
 
 from densekit.data.frames import is_missing, shown_cell
-from densekit.data.images import Images
 from densekit.data.rows import to_tensor
-from densekit.errors import ConditionWarning, ContextError, shorten
+from densekit.exceptions import ConditionWarning, ContextError, shorten
 
 # Whole numbers are labels where they are so few, and numbers where there are more. Up to the second
 # limit it is in doubt.
@@ -153,37 +151,7 @@ class Numbers:
         )
 
 
-@dataclass(frozen=True)
-class Pictures:
-    """Images, channels first and scaled to [-1, 1] by the levels of the training data.
-
-    Attributes
-    ----------
-    images : Images
-        What they look like.
-    """
-
-    images: Images
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of a row of context."""
-        height, width, channels = self.images.shape
-        return channels, height, width
-
-    def encode(self, y: Any, source: str) -> NDArray[np.float64]:
-        """Images (n, channels, height, width); another shape or level is an error."""
-        table = check_array(self.images.table(y, who=f"{source}, as y,"), dtype=np.float64)
-        rows = self.images.rows(table, who=f"{source}, as y,")
-        return 2.0 * rows / (self.images.n_levels - 1) - 1.0
-
-    def draw(self, n_samples: int, rng: np.random.Generator, source: str) -> NDArray[np.float64]:
-        raise ContextError(
-            f"{source} was fitted with images as y, whose distribution it does not know; give `y`."
-        )
-
-
-Context = Labels | Numbers | Pictures
+Context = Labels | Numbers  # or what another room makes of arrays
 
 
 def read_condition(y: Any, source: str) -> Condition:
@@ -269,9 +237,10 @@ def fit_context(
     *,
     condition_type: str,
     fit_steps: Callable[[NDArray[np.float64]], tuple[Any, ...]],
+    fit_arrays: Callable[[NDArray[Any], str], Any],
     source: str,
-) -> Context:
-    """Choose the encoding by y: labels, numbers, or images, which are 3-D or 4-D.
+) -> Any:
+    """Choose the encoding by y: labels, numbers, or arrays of more axes, which images know.
 
     Parameters
     ----------
@@ -281,6 +250,8 @@ def fit_context(
     condition_type : {"auto", "labels", "numbers"}
     fit_steps : callable
         Fits the maps of numbers (n, n_columns) to the training data.
+    fit_arrays : callable
+        Describes conditions of more than two axes, or refuses them.
     source : str
         The estimator, for messages.
 
@@ -296,7 +267,7 @@ def fit_context(
     """
     y = condition.values
     if y.ndim > 2:
-        return Pictures(Images.of(y, None, "auto", who=f"{source}, as y,"))
+        return fit_arrays(y, source)
     is_column = y.ndim == 1 or y.shape[1] == 1
     wants_labels = condition_type == "labels"
     if condition_type == "auto" and is_column:

@@ -2,10 +2,10 @@
 
 import torch
 
-from densekit.errors import ParameterError
+from densekit.exceptions import ParameterError
 
 
-def parse_device(device: str, who: str) -> torch.device:
+def parse_device(device: str, source: str) -> torch.device:
     """Return torch's device of that name, once it is known to be there; "auto" is a GPU if any."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -13,6 +13,6 @@ def parse_device(device: str, who: str) -> torch.device:
         return torch.empty(0, device=device).device
     except (AssertionError, RuntimeError, TypeError) as error:  # torch raises any of them
         raise ParameterError(
-            f"{who} got device={device!r}, expected 'auto', 'cpu' or another device that torch has "
-            f"here: {str(error).splitlines()[0]}"
+            f"{source} got device={device!r}, expected 'auto', 'cpu' or another device that torch "
+            f"has here: {str(error).splitlines()[0]}"
         ) from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import decimal
 import numbers
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import narwhals.stable.v2 as nw
@@ -14,7 +14,7 @@ import scipy.sparse
 import torch
 from numpy.typing import NDArray
 
-from densekit.errors import ColumnTypeError, TableError
+from densekit.exceptions import ColumnTypeError, TableError
 
 MAX_COLUMNS_SHOWN = 20
 MAX_CHARACTERS_OF_A_CELL = 60
@@ -234,3 +234,16 @@ def _array_faults(values: NDArray[Any]) -> Iterator[str]:
 
 def _class_of(X: Any) -> str:
     return f"{type(X).__module__.partition('.')[0]}.{type(X).__qualname__}"
+
+
+def column_index(key: Any, names: Sequence[Any] | None, n_features: int) -> int | None:
+    """Index of a column given by name or by number; None when there is no such column.
+
+    Where the names themselves are no text, as those of a frame of wavelengths, a number is a name.
+    """
+    if names is not None and key in names:
+        return list(names).index(key)
+    if isinstance(key, str) or (names is not None and not all(isinstance(n, str) for n in names)):
+        return None
+    is_number = isinstance(key, int | np.integer) and 0 <= key < n_features
+    return int(key) if is_number else None

@@ -11,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from densekit.data.forks import prepare_for_forks
 from densekit.data.frames import first_wrong_cell, shown_cell
-from densekit.errors import WeightError, shorten
-from densekit.forks import prepare_for_forks
+from densekit.data.threads import n_threads
+from densekit.exceptions import WeightError, shorten
 
 MAX_ROWS_TO_SORT = 100_000
 MAX_ROWS_TO_REPEAT = 100_000  # or twice as many as there are
@@ -121,7 +122,7 @@ def to_tensor(x: NDArray[Any]) -> Tensor:
     return torch.from_numpy(x if x.flags.writeable else x.copy())
 
 
-def check_weight(weight: Any, n_rows: int, *, least: int, who: str) -> NDArray[np.float64]:
+def check_weight(weight: Any, n_rows: int, *, least: int, source: str) -> NDArray[np.float64]:
     """Weights as an array (n,); None and a number stand for equal ones.
 
     Raises
@@ -143,25 +144,25 @@ def check_weight(weight: Any, n_rows: int, *, least: int, who: str) -> NDArray[n
         values = cells.astype(np.float64)
     except (TypeError, ValueError, OverflowError) as error:
         raise WeightError(
-            f"{who} got a sample_weight that is no array of numbers ({shorten(error)}); give one "
-            "number a row."
+            f"{source} got a sample_weight that is no array of numbers ({shorten(error)}); give "
+            "one number a row."
         ) from None
     if values.shape != (n_rows,):
         raise WeightError(
-            f"{who} got sample_weight of shape {values.shape}, expected ({n_rows},): one number "
+            f"{source} got sample_weight of shape {values.shape}, expected ({n_rows},): one number "
             "for each row of X."
         )
     is_wrong = ~((values >= 0) & (values < np.inf))
     if is_wrong.any():
         row = int(is_wrong.argmax())
         raise WeightError(
-            f"{who} got a sample_weight of {values[row]} in row {row} (the first is 0), expected "
-            "finite numbers, none of them negative; a row of weight zero does not count."
+            f"{source} got a sample_weight of {values[row]} in row {row} (the first is 0), "
+            "expected finite numbers, none of them negative; a row of weight zero does not count."
         )
     n_kept = int((values > 0).sum())
     if n_kept < least:
         raise WeightError(
-            f"{who} got n_samples={n_kept} with a sample_weight above zero, expected at least "
+            f"{source} got n_samples={n_kept} with a sample_weight above zero, expected at least "
             f"{least}; give more rows a weight."
         )
     return values
@@ -285,14 +286,17 @@ def in_chunks(
     function: Callable[[Tensor, Tensor | None], Tensor],
     x: Tensor,
     context: Tensor | None = None,
+    *,
+    is_parallel: bool = False,
 ) -> Tensor:
     """Apply a function of rows without gradients, so many rows at a time that memory is bounded.
 
     A last chunk that is short is padded with copies of a row, so that every row's result is the
-    same, bit for bit, whichever rows stand beside it.
+    same, bit for bit, whichever rows stand beside it. With `is_parallel` there are chunks enough
+    for all threads; not so where random numbers are drawn, in an order that is to stay.
     """
     prepare_for_forks()
-    size = _chunk_rows(x)
+    size = _chunk_rows(x) * (max(1, n_threads() // 2) if is_parallel else 1)
     multiple = MIN_BATCH if x[:1].numel() <= MAX_VALUES_TO_FILL else 1
     results = []
     with torch.no_grad():

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from densekit.data.columns import column_index
-from densekit.errors import SupportError
+from densekit.data.frames import column_index
+from densekit.exceptions import SupportError
 
 _NAMED = {"real": (-np.inf, np.inf), "positive": (0.0, np.inf), "unit": (0.0, 1.0)}
 _EXPECTED = (
@@ -19,7 +19,7 @@ _EXPECTED = (
 
 
 def parse_support(
-    support: Any, n_features: int, names: Sequence[str] | None, *, who: str
+    support: Any, n_features: int, names: Sequence[str] | None, *, source: str
 ) -> NDArray[np.float64]:
     """Turn the parameter `support` into bounds of shape (2, n_features).
 
@@ -31,7 +31,7 @@ def parse_support(
     n_features : int
     names : sequence of str or None
         Column names of the training data.
-    who : str
+    source : str
         The estimator, for the error.
 
     Raises
@@ -46,51 +46,51 @@ def parse_support(
             if place is None:
                 known = list(names) if names is not None else f"0 to {n_features - 1}"
                 raise SupportError(
-                    f"{who} got a support for the column {key!r}; columns are {known}."
+                    f"{source} got a support for the column {key!r}; columns are {known}."
                 )
             values[place] = value
     elif isinstance(support, list):
         if len(support) != n_features:
             raise SupportError(
-                f"{who} got a support for {len(support)} columns, but X has {n_features}."
+                f"{source} got a support for {len(support)} columns, but X has {n_features}."
             )
         values = support
     else:
         values = [support] * n_features
-    return np.array([_bounds(value, who) for value in values], dtype=np.float64).T
+    return np.array([_bounds(value, source) for value in values], dtype=np.float64).T
 
 
-def check_inside(X: NDArray[np.float64], bounds: NDArray[np.float64], *, who: str) -> None:
+def check_inside(X: NDArray[np.float64], bounds: NDArray[np.float64], *, source: str) -> None:
     """Raise a SupportError that names the first row and column outside the bounds."""
     is_outside = (bounds[0] > X) | (bounds[1] < X)
     if is_outside.any():
         row, column = np.argwhere(is_outside)[0]
         low, high = bounds[:, column]
         raise SupportError(
-            f"{who} got {float(X[row, column])!r} in row {row}, column {column}, outside the "
+            f"{source} got {float(X[row, column])!r} in row {row}, column {column}, outside the "
             f"declared support [{low}, {high}] ({is_outside.any(1).sum()} such rows); remove these "
             "rows or widen `support`."
         )
 
 
-def check_levels(X: NDArray[np.float64], levels: Sequence[float], *, who: str) -> None:
+def check_levels(X: NDArray[np.float64], levels: Sequence[float], *, source: str) -> None:
     """Raise a SupportError that names the first value that is none of the levels."""
     is_unknown = ~np.isin(X, levels)
     if is_unknown.any():
         row, column = np.argwhere(is_unknown)[0]
         raise SupportError(
-            f"{who} got {float(X[row, column])!r} in row {row}, column {column}, expected one of "
-            f"{', '.join(f'{level:g}' for level in levels)}."
+            f"{source} got {float(X[row, column])!r} in row {row}, column {column}, expected one "
+            f"of {', '.join(f'{level:g}' for level in levels)}."
         )
 
 
-def _bounds(value: Any, who: str) -> tuple[float, float]:
+def _bounds(value: Any, source: str) -> tuple[float, float]:
     if isinstance(value, str) and value in _NAMED:
         return _NAMED[value]
     try:
         low, high = (float(bound) for bound in value)
     except (TypeError, ValueError):
-        raise SupportError(f"{who} got the support {value!r}, {_EXPECTED}.") from None
+        raise SupportError(f"{source} got the support {value!r}, {_EXPECTED}.") from None
     if not low < high:
-        raise SupportError(f"{who} got the support {value!r}, {_EXPECTED}.")
+        raise SupportError(f"{source} got the support {value!r}, {_EXPECTED}.")
     return low, high

@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 import math
 import numbers
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from densekit.errors import PluginTypeError
-from densekit.recorded import Recorded
-from densekit.transforms.base import Array, check_context, guard_shapes
-
-if TYPE_CHECKING:
-    from densekit.testing.cases import DensityCase
+from densekit.cases import DensityCase
+from densekit.data.threads import map_parts
+from densekit.exceptions import PluginTypeError
+from densekit.recorded import Recorded, is_defined_with
+from densekit.transforms.base import check_context, guard_shapes
 
 # What layers hold of so many rows at once stays in a processor's cache. Layers of images hold
 # many channels for each number of an image.
 MAX_ROWS_AT_ONCE = 2048
 MAX_IMAGE_VALUES_AT_ONCE = 2**14
 
-GradientPass = Callable[[Tensor, Tensor | None, Tensor], float]
+TrainingStepOfDensity = Callable[[Tensor, Tensor | None, Tensor], float]
 
 
 class Density(Recorded, nn.Module, ABC):
@@ -45,6 +43,9 @@ class Density(Recorded, nn.Module, ABC):
     support: str = "real"
     """"real" (values of `log_prob` are log-densities) or "discrete" (log-masses)."""
 
+    levels: tuple[float, ...] | None = None
+    """What a number may be, where `fit` is to refuse all else."""
+
     on_unit_interval = False
     """Whether rows lie in (0, 1): a flow over this base then ends in a sigmoid."""
 
@@ -60,12 +61,6 @@ class Density(Recorded, nn.Module, ABC):
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
-        if "log_prob" in cls.__dict__ and "fold" not in cls.__dict__:
-            cls.fold = Density.fold  # type: ignore[method-assign]  # a parent's is of its log_prob
-        if "log_prob" in cls.__dict__ and "gradient_pass" not in cls.__dict__:
-            cls.gradient_pass = Density.gradient_pass  # type: ignore[method-assign]
-        if "log_prob" in cls.__dict__ and "backward_log_prob" not in cls.__dict__:
-            cls.backward_log_prob = Density.backward_log_prob  # type: ignore[method-assign]
         guard_shapes(
             cls, "log_prob", "event_shape", lambda self, x: x.new_empty(0), _check_log_prob
         )
@@ -91,12 +86,7 @@ class Density(Recorded, nn.Module, ABC):
         """Terms of shape (batch, n_terms) whose sum is `log_prob`; one term unless overridden."""
         return self.log_prob(x, context)[:, None]
 
-    def fold(self) -> Callable[[Array], Array]:
-        """Freeze `log_prob` for few rows: constants folded, no autograd, arrays in and out."""
-        twin = copy.deepcopy(self).eval().requires_grad_(False)
-        return lambda x: twin.log_prob(torch.from_numpy(x)).numpy()
-
-    def gradient_pass(self) -> GradientPass:
+    def training_step(self) -> TrainingStepOfDensity:
         """How training takes a step: a function (x, context, weight) of a batch.
 
         It gives the mean of `log_prob` times weight, and adds the gradient of its negative to the
@@ -120,9 +110,9 @@ class Density(Recorded, nn.Module, ABC):
         x = rows.T.detach().requires_grad_()
         log_prob = self.log_prob(x, context)
 
-        def carry_back(of_log_prob: Tensor) -> Tensor:
+        def carry_back(grad_log_prob: Tensor) -> Tensor:
             if log_prob.requires_grad:
-                log_prob.backward(of_log_prob)
+                log_prob.backward(grad_log_prob)
             return torch.zeros_like(rows) if x.grad is None else x.grad.T.contiguous()
 
         return log_prob.detach(), carry_back
@@ -144,8 +134,12 @@ class Density(Recorded, nn.Module, ABC):
         if torch.is_grad_enabled() or len(rows) <= size:
             return function(rows, context)
         parts = [slice(start, start + size) for start in range(0, len(rows), size)]
-        given = [None if context is None else context[part] for part in parts]
-        return torch.cat([function(rows[p], c) for p, c in zip(parts, given, strict=True)])
+
+        def run(part: slice) -> Tensor:
+            return function(rows[part], None if context is None else context[part])
+
+        is_vector = len(self.event_shape) == 1  # layers of images have threads of their own
+        return torch.cat(map_parts(run, parts) if is_vector else [run(part) for part in parts])
 
     def _check_sample_context(self, context: Tensor | None) -> None:
         if self.context_shape is not None:
@@ -167,12 +161,26 @@ class Density(Recorded, nn.Module, ABC):
     @classmethod
     def example_cases(cls) -> list[DensityCase]:
         """Say how to build examples for the contract kit: by default in one and two dimensions."""
-        from densekit.testing.cases import DensityCase
-
         return [
             DensityCase(f"{cls.__name__} in 1-D", lambda: cls((1,))),
             DensityCase(f"{cls.__name__} in 2-D", lambda: cls((2,))),
         ]
+
+
+def training_step_of(density: Density) -> TrainingStepOfDensity:
+    """A density's own step, unless a subclass has another `log_prob` than it does."""
+    if is_defined_with(density, "training_step", "log_prob"):
+        return density.training_step()
+    return Density.training_step(density)
+
+
+def backward_log_prob_of(
+    density: Density, rows: Tensor, context: Tensor | None
+) -> tuple[Tensor, Any]:
+    """What `backward_log_prob` gives, unless a subclass has another `log_prob` than it does."""
+    if is_defined_with(density, "backward_log_prob", "log_prob"):
+        return density.backward_log_prob(rows, context)
+    return Density.backward_log_prob(density, rows, context)
 
 
 def _check_log_prob(self: Density, found: Any, n_rows: int) -> None:
@@ -195,9 +203,9 @@ def _check_signature_of_sample(self: Density) -> None:
         ) from None
 
 
-def check_not_negative(who: str, **options: float) -> None:
+def check_not_negative(source: str, **options: float) -> None:
     """Raise a ValueError unless each option is a finite number of 0 or more."""
     for name, value in options.items():
         is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
         if not (is_number and 0 <= value < math.inf):
-            raise ValueError(f"{who} got {name}={value!r}, expected a finite number from 0.")
+            raise ValueError(f"{source} got {name}={value!r}, expected a finite number from 0.")

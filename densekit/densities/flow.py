@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from densekit.densities.base import Density, GradientPass
-from densekit.errors import ShapeError
-from densekit.kernels import Pass, Scratch, is_usable
-from densekit.transforms.base import Array, Transform
-
-if TYPE_CHECKING:
-    from densekit.testing.cases import DensityCase
+from densekit._kernels import CompiledStep, Workspace, is_usable
+from densekit.cases import DensityCase
+from densekit.densities.base import Density, TrainingStepOfDensity, backward_log_prob_of
+from densekit.exceptions import ShapeError
+from densekit.transforms.base import Transform, compiled_steps_of
 
 BYTES_OF_A_PAGE = 4096
 N_MORE_ROWS = 16  # of float32, a line of the cache
@@ -54,23 +49,14 @@ class Flow(Density):
         z, log_det = self.transform(x, context)
         return self.base.log_prob(z, context) + log_det
 
-    def gradient_pass(self) -> GradientPass:
+    def training_step(self) -> TrainingStepOfDensity:
         shapes = self.event_shape, self.base.event_shape
         if any(len(shape) != 1 for shape in shapes) or not is_usable(*self.parameters()):
-            return super().gradient_pass()
-        return _GradientPass(self.transform.passes(Scratch()), self.base)
+            return super().training_step()
+        return _FlowStep(compiled_steps_of(self.transform, Workspace(), learns=True), self.base)
 
     def fit_statistics(self, x: Tensor) -> None:
         self.transform.fit_statistics(x)
-
-    def fold(self) -> Callable[[Array], Array]:
-        transform, base = self.transform.fold(), self.base.fold()
-
-        def log_prob(x: Array) -> Array:
-            z, log_det = transform(x)
-            return base(z) + log_det
-
-        return log_prob
 
     def log_prob_terms(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Terms of the base; the log-determinant is shared out evenly among them."""
@@ -93,7 +79,6 @@ class Flow(Density):
     def example_cases(cls) -> list[DensityCase]:
         from densekit.densities.normal import Normal
         from densekit.densities.uniform import Uniform
-        from densekit.testing.cases import DensityCase
         from densekit.transforms import Autoregressive, Bounded, Chain, Inverse
 
         def on_unit_cube() -> Flow:
@@ -110,16 +95,16 @@ class Flow(Density):
         ]
 
 
-class _GradientPass:
-    """A flow's step of training: through all passes, features first, and back.
+class _FlowStep:
+    """A flow's step of training: through all layers, features first, and back.
 
     Features that lie whole pages apart crowd the same lines of a cache. Batches of such a size,
     multiples of 1024 rows in float32 or 512 in float64, get a few of their rows once more, with a
     weight of zero.
     """
 
-    def __init__(self, passes: list[Pass], base: Density):
-        self._passes, self._base = passes, base
+    def __init__(self, steps: list[CompiledStep], base: Density):
+        self._steps, self._base = steps, base
 
     def __call__(self, x: Tensor, context: Tensor | None, weight: Tensor) -> float:
         n_rows = len(x)
@@ -128,11 +113,11 @@ class _GradientPass:
             context = None if context is None else torch.cat([context, context[:N_MORE_ROWS]])
         rows = x.T.clone(memory_format=torch.contiguous_format)
         log_det = rows.new_zeros(len(x))
-        for part in self._passes:
+        for part in self._steps:
             rows = part.forward(rows, context, log_det)
-        log_prob, carry_back = self._base.backward_log_prob(rows, context)
-        of_log_prob = weight / -n_rows
-        of_rows = carry_back(of_log_prob)
-        for i, part in reversed(list(enumerate(self._passes))):
-            of_rows = part.backward(of_rows, of_log_prob, i > 0)
-        return -torch.dot(log_prob + log_det, of_log_prob).item()
+        log_prob, carry_back = backward_log_prob_of(self._base, rows, context)
+        grad_log_prob = weight / -n_rows
+        grad_rows = carry_back(grad_log_prob)
+        for i, part in reversed(list(enumerate(self._steps))):
+            grad_rows = part.backward(grad_rows, grad_log_prob, i > 0)
+        return -torch.dot(log_prob + log_det, grad_log_prob).item()

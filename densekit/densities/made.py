@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from densekit.cases import DensityCase
 from densekit.densities.base import Density
-from densekit.densities.likelihoods import Likelihood
+from densekit.densities.likelihoods import Discrete, Likelihood
 from densekit.networks import MaskedMLP
 from densekit.transforms.base import check_vector
-
-if TYPE_CHECKING:
-    from densekit.testing.cases import DensityCase
 
 
 class MADE(Density):
@@ -44,6 +41,8 @@ class MADE(Density):
         super().__init__(event_shape, context_shape=context_shape)
         self.likelihood = likelihood
         self.support = likelihood.support
+        if isinstance(likelihood, Discrete):
+            self.levels = tuple(map(float, range(likelihood.n_levels)))
         self.network = MaskedMLP(
             check_vector("MADE", event_shape),
             likelihood.n_params,
@@ -87,7 +86,6 @@ class MADE(Density):
     @classmethod
     def example_cases(cls) -> list[DensityCase]:
         from densekit.densities.likelihoods import Bernoulli, GaussianMixture
-        from densekit.testing.cases import DensityCase
 
         return [
             DensityCase("MADE(gaussian)", lambda: cls((2,), likelihood=GaussianMixture(1))),

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from densekit.densities.base import Density
-from densekit.errors import ParameterError
+from densekit.exceptions import ParameterError
 
 
 class Mixture(Density):

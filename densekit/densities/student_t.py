@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from densekit.densities.base import Density
-from densekit.errors import ParameterError
+from densekit.exceptions import ParameterError
 
 
 class StudentT(Density):

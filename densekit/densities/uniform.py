@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
+from densekit.cases import DensityCase
 from densekit.densities.base import Density
-
-if TYPE_CHECKING:
-    from densekit.testing.cases import DensityCase
 
 
 class Uniform(Density):
@@ -34,8 +30,6 @@ class Uniform(Density):
 
     @classmethod
     def example_cases(cls) -> list[DensityCase]:
-        from densekit.testing.cases import DensityCase
-
         return [
             DensityCase("Uniform in 1-D", lambda: cls((1,)), domain=(0.0, 1.0)),
             DensityCase("Uniform in 2-D", lambda: cls((2,)), domain=(0.0, 1.0)),

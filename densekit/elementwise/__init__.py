@@ -2,7 +2,8 @@
 
 from densekit.elementwise.affine import Affine
 from densekit.elementwise.base import Elementwise
+from densekit.elementwise.compiling import compile_kernel
 from densekit.elementwise.shift import Shift
 from densekit.elementwise.spline import Spline
 
-__all__ = ["Affine", "Elementwise", "Shift", "Spline"]
+__all__ = ["Affine", "Elementwise", "Shift", "Spline", "compile_kernel"]

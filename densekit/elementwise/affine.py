@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
-from densekit import kernels
+from densekit import _kernels as kernels
+from densekit.cases import ElementwiseCase
 from densekit.elementwise.base import Elementwise
-from densekit.errors import ParameterError
-
-if TYPE_CHECKING:
-    from densekit.testing.cases import ElementwiseCase
+from densekit.exceptions import ParameterError
 
 
 class Affine(Elementwise):
@@ -35,22 +31,14 @@ class Affine(Elementwise):
         self.max_log_scale = max_log_scale
 
     @property
-    def kernel(self) -> kernels.MapKernel:
-        return self._kernel
-
-    @property
-    def _kernel(self) -> kernels.MapKernel:
-        return kernels.affine(self.max_log_scale)
+    def kernel(self) -> kernels.MapKernel | None:
+        return kernels.native("affine", self.n_params, (self.max_log_scale,))
 
     def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-        if kernels.is_usable(x, params):
-            return self._kernel.map(x, params)
         shift, log_scale = params[..., 0], self._log_scale(params[..., 1])
         return torch.addcmul(shift, x, log_scale.exp()), log_scale
 
     def inverse(self, z: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-        if not torch.is_grad_enabled() and kernels.is_usable(z, params):
-            return self._kernel.unmap(z, params)
         shift, log_scale = params[..., 0], self._log_scale(params[..., 1])
         return (z - shift) * torch.exp(-log_scale), -log_scale
 
@@ -61,8 +49,6 @@ class Affine(Elementwise):
 
     @classmethod
     def example_cases(cls) -> list[ElementwiseCase]:
-        from densekit.testing.cases import ElementwiseCase
-
         return [
             ElementwiseCase("Affine", cls),
             ElementwiseCase("Affine(max_log_scale=1)", lambda: cls(max_log_scale=1.0)),

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from densekit.kernels import MapKernel
+from densekit._kernels import MapKernel
+from densekit.cases import ElementwiseCase
 from densekit.recorded import Recorded
-
-if TYPE_CHECKING:
-    from densekit.testing.cases import ElementwiseCase
 
 
 class Elementwise(Recorded, ABC):
@@ -27,13 +24,11 @@ class Elementwise(Recorded, ABC):
 
     @property
     def kernel(self) -> MapKernel | None:
-        """The compiled twin of the map, where there is one."""
-        return None
+        """The compiled twin of the map, where there is one: then layers of it take the fast path.
 
-    def __init_subclass__(cls, **kwargs: Any):
-        super().__init_subclass__(**kwargs)
-        if {"forward", "inverse"} & set(cls.__dict__) and "kernel" not in cls.__dict__:
-            cls.kernel = Elementwise.kernel  # type: ignore[method-assign]  # a parent's maps otherwise
+        A subclass that maps otherwise than its parent says so here, too.
+        """
+        return None
 
     @abstractmethod
     def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
@@ -57,6 +52,4 @@ class Elementwise(Recorded, ABC):
     @classmethod
     def example_cases(cls) -> list[ElementwiseCase]:
         """Say how to build examples for the contract kit; the default is one without options."""
-        from densekit.testing.cases import ElementwiseCase
-
         return [ElementwiseCase(cls.__name__, cls)]

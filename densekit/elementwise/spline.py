@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from densekit import kernels
+from densekit import _kernels as kernels
+from densekit.cases import ElementwiseCase
 from densekit.elementwise.base import Elementwise
-from densekit.errors import ParameterError
-
-if TYPE_CHECKING:
-    from densekit.testing.cases import ElementwiseCase
+from densekit.exceptions import ParameterError
 
 MIN_BIN = 1e-3  # least width and height of a bin, as a share of the box
 MIN_SLOPE = 1e-3
@@ -58,31 +56,24 @@ class Spline(Elementwise):
         self.n_params = 3 * n_bins - 1
 
     @property
-    def kernel(self) -> kernels.MapKernel:
-        return self._kernel
-
-    @property
-    def _kernel(self) -> kernels.MapKernel:
-        return kernels.spline(self.bound, MIN_BIN, MIN_SLOPE, _UNIT_SLOPE)
+    def kernel(self) -> kernels.MapKernel | None:
+        options = self.bound, MIN_BIN, MIN_SLOPE, _UNIT_SLOPE
+        return kernels.native("spline", self.n_params, options)
 
     def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-        if kernels.is_usable(x, params):
-            return self._kernel.map(x, params)
         inside = x.clamp(-self.bound, self.bound)
         bin_ = self._bin(inside, params, axis=0)
         # Clipped before the algebra, so that no branch computes a NaN that a gradient could carry.
-        position = ((inside - bin_.left) / bin_.width).clamp(0, 1)
+        position = _clipped((inside - bin_.left) / bin_.width)
         share, log_slope = rational_quadratic(position, bin_)
         is_outside = x.abs() >= self.bound
         z = torch.where(is_outside, x, bin_.bottom + bin_.height * share)
         return z, log_slope.masked_fill(is_outside, 0.0)
 
     def inverse(self, z: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-        if not torch.is_grad_enabled() and kernels.is_usable(z, params):
-            return self._kernel.unmap(z, params)
         inside = z.clamp(-self.bound, self.bound)
         bin_ = self._bin(inside, params, axis=1)
-        share = ((inside - bin_.bottom) / bin_.height).clamp(0, 1)
+        share = _clipped((inside - bin_.bottom) / bin_.height)
         position = solve_rational_quadratic(share, bin_)
         _, log_slope = rational_quadratic(position, bin_)
         is_outside = z.abs() >= self.bound
@@ -110,8 +101,6 @@ class Spline(Elementwise):
 
     @classmethod
     def example_cases(cls) -> list[ElementwiseCase]:
-        from densekit.testing.cases import ElementwiseCase
-
         return [
             ElementwiseCase("Spline", cls, edges=(-5.0, 5.0)),
             ElementwiseCase(
@@ -120,6 +109,11 @@ class Spline(Elementwise):
                 edges=(-2.0, 2.0),
             ),
         ]
+
+
+def _clipped(share: Tensor) -> Tensor:
+    """A share of a bin within [0, 1], which only rounding takes it from: its gradient stays."""
+    return share + (share.clamp(0, 1) - share).detach()
 
 
 def rational_quadratic(position: Tensor, bin_: Bin) -> tuple[Tensor, Tensor]:

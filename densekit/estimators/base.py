@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import warnings
 from abc import ABC
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, DensityMixin
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.validation import (
-    check_is_fitted,
-    check_scalar,
-)
+from sklearn.utils.validation import check_is_fitted, check_scalar
 from torch import Tensor
 
+from densekit import registry
+from densekit.cases import EstimatorCase
 from densekit.data import seeds
 from densekit.data.cells import validate
+from densekit.data.columns import Columns
 from densekit.data.context import (
     Labels,
+    Numbers,
     check_condition,
     check_names,
     read_condition,
@@ -32,38 +34,97 @@ from densekit.data.context import (
 )
 from densekit.data.frames import as_numbers
 from densekit.data.rows import check_weight, in_chunks, to_tensor
-from densekit.errors import ConditionWarning, ContextError, RepeatedValuesWarning
-from densekit.estimators.documentation import fill_in_shared_parameters
+from densekit.data.threads import one_thread
+from densekit.densities.base import Density
+from densekit.densities.preprocessed import PreprocessedDensity
+from densekit.estimators.fitting import LEARNING_RATE, fit_density
 from densekit.estimators.parameters import (
     boolean,
+    check_parameters,
     either,
     integer,
     number,
     one_of,
     parameter,
 )
-from densekit.estimators.trained import LEARNING_RATE, TrainedDensity
-from densekit.training import OPTIMIZERS
-from densekit.training.trials import still_gains
+from densekit.exceptions import ConditionWarning, ContextError
+from densekit.persistence import save
+from densekit.training import OPTIMIZERS, Trainer
+from densekit.training.history import History
+from densekit.transforms import Chain
 
-if TYPE_CHECKING:
-    from densekit.testing.cases import EstimatorCase
-
-MOST_COLUMNS_SHOWN = 5  # in a warning
+# Parameters that estimators of tables had for images until 0.1.
+IMAGE_PARAMETERS = frozenset(
+    {
+        *("image_shape", "n_levels", "n_scales", "n_channels", "n_blocks", "preset"),
+        *("dequantization", "n_dequantizations"),
+    }
+)
 Draw = Callable[[int, Tensor | None, torch.Generator], Tensor]
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class DensityEstimator(TrainedDensity, DensityMixin, BaseEstimator, ABC):
-    """Base of all estimators: everything but the density itself.
+class DensityEstimator(DensityMixin, BaseEstimator, ABC):
+    """Base of all estimators: everything but the model itself.
 
     A subclass is a dataclass (``kw_only=True, eq=False, repr=False``) whose fields are its
-    parameters, or has an ordinary ``__init__`` that only stores them. It builds its density in
-    `_build_density`; the rest, from checks to training, happens here.
+    parameters, or has an ordinary ``__init__`` that only stores them. It builds its model in
+    `_build_model`; the rest, from checks to training, happens here and in
+    `densekit.estimators.fitting`.
 
     Parameters
     ----------
-    {shared_parameters}
+    support : "real", "positive", "unit", (low, high), list or dict, default="real"
+        Bounds of the columns: one value for all, a list with one for each, or a dict from column
+        names or numbers to values. Samples keep inside; rows outside score minus infinity.
+    gaussianize : bool, default=True
+        Whether each column is first brought near a normal distribution by a fixed map of its own
+        (`transforms.Gaussianize`), so that the model has only to learn how columns depend on each
+        other. Otherwise columns are standardised and no more.
+    conditional : bool, default=False
+        Whether the density is conditioned on the `y` of `fit`.
+    condition_type : {"auto", "labels", "numbers"}, default="auto"
+        What `y` holds. "auto" takes text, categories, booleans and few whole numbers (1-D) for
+        labels, and other numbers, and all that is 2-D, for numbers; a warning says where that is in
+        doubt.
+    max_epochs : int, default=500
+        Most passes over the training rows; early stopping mostly ends a fit before.
+    batch_size : int or "auto", default="auto"
+        Rows of a gradient step; "auto" makes about twelve steps an epoch of 32 to 512 rows.
+    learning_rate : float, default=2e-3
+        Adam's, at the start; halved whenever a third of the patience passes without progress, once
+        there is no noise.
+    schedule : {"auto", "plateau", "linear"}, default="auto"
+        With "linear" the learning rate rises over the first steps, and then falls in a straight
+        line to zero after `max_epochs`, which is to be chosen for it. "auto" is "plateau".
+    optimizer : {"auto", "adam", "muon"}, default="auto"
+        Adam (Kingma 2015), or Muon (Jordan 2024) for matrices of 32x32 and more inside perceptrons
+        and Adam for all else: more is learned of many rows in an epoch that takes somewhat longer.
+        "auto" is "adam".
+    validation_fraction : float, default=0.1
+        Share of the rows held out to stop early; 0 trains on all and monitors those. Fewer than ten
+        rows are never split.
+    n_iter_no_change : int, default=20
+        Epochs without progress after which training stops; the best epoch's weights are kept.
+    tol : float, default=1e-4
+        Least gain that counts as progress, in nats.
+    noise : float or "auto", default="auto"
+        Standard deviation of the normal noise on training rows at the start, in units of a column's
+        robust standard deviation. It smooths the densities of few rows, and is halved whenever a
+        third of the patience passes without progress. "auto" trains twice, with 0 and with 0.3, and
+        keeps what is better on validation rows; it is 0 from 10,000 training rows on, without
+        validation rows, or where training without it still gains when its epochs end.
+    device : str, default="auto"
+        "auto" is a GPU where there is one; otherwise any of torch's names.
+    dtype : {"auto", "float32", "float64"}, default="auto"
+        Number type of the layers; "auto" is float64 up to 10,000 values in X, where that costs
+        nothing, and float32 above and on a GPU. Scores are always float64.
+    warm_start : bool, default=False
+        Whether `fit` goes on from the weights, the preprocessing and the classes of the fit before.
+    random_state : int, RandomState or None, default=None
+        Makes the fit repeatable: initial weights, the validation split, the order of batches.
+    verbose : int, default=0
+        1 shows a progress bar with nats of training and validation and the time left.
     """
 
     support: Any = parameter("real")
@@ -85,16 +146,62 @@ class DensityEstimator(TrainedDensity, DensityMixin, BaseEstimator, ABC):
     random_state: Any = parameter(None)
     verbose: int = parameter(0, integer(0))
 
-    _not_built_with = frozenset(
+    _not_built_with: ClassVar[frozenset[str]] = frozenset(
         {
             *("support", "condition_type", "max_epochs", "batch_size", "schedule", "optimizer"),
             *("n_iter_no_change", "random_state", "verbose"),
         }
     )
+    """Parameters that the model's size does not depend on: they may be any number."""
 
-    def __init_subclass__(cls, **kwargs: Any):
-        super().__init_subclass__(**kwargs)
-        fill_in_shared_parameters(cls)
+    _stored_types: ClassVar[dict[str, type]] = {
+        kind.__name__: kind for kind in (Columns, Labels, Numbers, History)
+    }
+    """Dataclasses that may stand in fitted attributes, by their names in model files."""
+
+    _takes_one_thread: ClassVar[bool] = True
+    """Whether steps are so small that threads would only wait for each other; images' are not."""
+
+    _image_estimator: ClassVar[str | None] = None
+    """The registered name of the estimator that takes the images which this one took before."""
+
+    _dropped_parameters: ClassVar[frozenset[str]] = frozenset()
+    """Parameters of older files that are left out."""
+
+    _before: ClassVar[dict[str, Any]] = {}
+    """What parameters that came later amounted to before, for files that do not hold them."""
+
+    def _build_model(
+        self, event_shape: tuple[int, ...], context_shape: tuple[int, ...] | None
+    ) -> Density:
+        """Build the untrained density of a preprocessed row: the one hook of a new estimator.
+
+        Rows come standardised, and bounded columns come mapped onto the real line, unless the
+        model is discrete. What torch draws here, such as initial weights, comes from
+        `random_state`, and leaves its default generator alone.
+
+        Parameters
+        ----------
+        event_shape : tuple of int
+            Shape of a row.
+        context_shape : tuple of int or None
+            Shape of a row of context; None unless ``conditional=True``.
+
+        Returns
+        -------
+        Density
+            With learned parameters, in float32.
+        """
+        former = getattr(self, "_build_density", None)
+        if former is None:
+            raise NotImplementedError(f"{type(self).__name__} has no _build_model.")
+        warnings.warn(
+            f"{type(self).__name__}._build_density is called _build_model now; rename it.",
+            FutureWarning,
+            stacklevel=2,
+        )
+        model: Density = former(event_shape, context_shape)
+        return model
 
     def fit(
         self,
@@ -141,53 +248,31 @@ class DensityEstimator(TrainedDensity, DensityMixin, BaseEstimator, ABC):
         ConvergenceWarning
             scikit-learn's: `max_epochs` ended training that still gained.
         """
-        self._fit_in_place(X, y, sample_weight, checkpoint)
-        self._warn_of_fit()
+        if self._image_estimator is not None and len(getattr(X, "shape", ())) > 2:
+            self._become(self._image_estimator)
+        for warning in self._fit(X, y, sample_weight, checkpoint):
+            warnings.warn(warning, stacklevel=2)
         return self
 
-    def _fit_in_place(
+    def _fit(
         self,
         X: Any,
         y: Any = None,
         sample_weight: Any = None,
         checkpoint: str | PathLike[str] | None = None,
-    ) -> None:
-        """`fit` without its warnings of how far the result is to be trusted."""
+    ) -> list[Warning]:
+        """`fit`, which returns its warnings of how far the result is to be trusted."""
         # All work is done on a draft, so that whatever goes wrong leaves this object untouched.
         draft = copy.copy(self)
         if not self._is_warm():
             for name in [name for name in vars(draft) if name.endswith("_")]:
                 delattr(draft, name)
-        kept = draft._fit(X, y, sample_weight, checkpoint)
+        with one_thread() if self._takes_one_thread else nullcontext():
+            kept, doubts = fit_density(draft, X, y, sample_weight, checkpoint)
         self.__dict__ = draft.__dict__
         if kept is not None and not self.history_.interrupted:
             kept.remove()
-
-    def _warn_of_fit(self) -> None:
-        who, history = type(self).__name__, self.history_
-        if self.repeated_values_:
-            shown = [
-                f"{name!r} ({value:g} in {100 * share:.2g} % of the rows)"
-                for name, (value, share) in list(self.repeated_values_.items())[:MOST_COLUMNS_SHOWN]
-            ]
-            more = len(self.repeated_values_) - len(shown)
-            names = ", ".join(shown) + (f" and {more} more" if more else "")
-            warnings.warn(
-                f"{who}: values repeat in {names}. A density of values that repeat can be as large "
-                "as one likes, so these nats are no measure: compare none of them, with nothing. "
-                "Samples and ranks of rows keep their meaning.",
-                RepeatedValuesWarning,
-                stacklevel=3,
-            )
-        max_epochs = self._max_epochs()
-        is_cut_short = self._schedule() == "plateau" and not history.interrupted
-        if is_cut_short and still_gains(history, max_epochs, self.n_iter_no_change):
-            warnings.warn(
-                f"{who}: max_epochs={max_epochs} ended training that still gained; more may fit "
-                "better.",
-                ConvergenceWarning,
-                stacklevel=3,
-            )
+        return doubts
 
     def score_samples(self, X: Any, y: Any = None) -> NDArray[np.float64]:
         """Log-density (log-mass for discrete data) of each row, in nats and in the units of X.
@@ -213,21 +298,19 @@ class DensityEstimator(TrainedDensity, DensityMixin, BaseEstimator, ABC):
         """
         rows = self._rows(X)
         if not self.conditional:
-            return self._evaluate(self.density_.log_prob, rows).numpy()
+            return self._score(rows).numpy()
         if y is None:
             return self._joint(rows, "score_samples").logsumexp(1).numpy()
         values = self._check_condition(y, len(rows))
         is_new = self._is_new_label(values)
         if not is_new.any():
-            return self._evaluate(
-                self.density_.log_prob, rows, self._encode(values, len(rows))
-            ).numpy()
+            return self._score(rows, self._encode(values, len(rows))).numpy()
         scores = np.empty(len(rows))
         scores[is_new] = self._joint(rows[is_new], "score_samples").logsumexp(1).numpy()
         if not is_new.all():
             known = rows[~is_new]
             given = self._encode(values[~is_new], len(known))
-            scores[~is_new] = self._evaluate(self.density_.log_prob, known, given).numpy()
+            scores[~is_new] = self._score(known, given).numpy()
         return scores
 
     def class_log_proba(self, X: Any) -> NDArray[np.float64]:
@@ -253,9 +336,18 @@ class DensityEstimator(TrainedDensity, DensityMixin, BaseEstimator, ABC):
         return self._joint(self._rows(X), "class_log_proba").log_softmax(1).numpy()
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Mean of `score_samples` in nats, weighted by `sample_weight`; higher is better."""
+        """Mean of `score_samples` in nats, weighted by `sample_weight`; higher is better.
+
+        Parameters
+        ----------
+        X : array or data frame of shape (n_samples, n_features)
+        y : array-like, optional
+            The condition of each row, with ``conditional=True``.
+        sample_weight : array-like of shape (n_samples,), optional
+            Weights of the mean.
+        """
         scores = self.score_samples(X, y)
-        weight = check_weight(sample_weight, len(scores), least=1, who=type(self).__name__)
+        weight = check_weight(sample_weight, len(scores), least=1, source=type(self).__name__)
         return float(np.average(scores, weights=weight))
 
     def sample(
@@ -293,16 +385,129 @@ class DensityEstimator(TrainedDensity, DensityMixin, BaseEstimator, ABC):
         """
         return self._sample(n_samples, random_state, y, self._draw, return_y, round)
 
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write this estimator, fitted or not, to one file, which `densekit.load` reads.
+
+        Weights and arrays are stored as safetensors, all else as JSON; no pickle. A kill at any
+        moment leaves the old file or the new one.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Is replaced if it is there. The customary ending is ``.densekit``.
+
+        Raises
+        ------
+        UnsavableError
+            A TypeError that names a parameter that cannot be written as data, such as an instance
+            of a class that has no registered name.
+        OSError
+            The file cannot be written; an old one is as it was.
+        """
+        save(self, path)
+
+    def __new__(cls, *args: Any, **parameters: Any) -> Any:
+        if cls._image_estimator is None or not IMAGE_PARAMETERS & parameters.keys():
+            return super().__new__(cls)
+        kind = registry.load("estimators", cls._image_estimator)
+        warnings.warn(
+            f"{cls.__name__} got parameters of images; {kind.__name__} is the estimator of images "
+            "now.",
+            FutureWarning,
+            stacklevel=2,
+        )
+        return kind(*args, **parameters)
+
+    def _become(self, name: str) -> None:
+        """Go on as the estimator of images, which another class was before."""
+        kind = registry.load("estimators", name)
+        warnings.warn(
+            f"{type(self).__name__} got images; fit {kind.__name__} to them instead.",
+            FutureWarning,
+            stacklevel=3,
+        )
+        known = kind._get_param_names()
+        kept = {k: v for k, v in self.get_params(deep=False).items() if k in known}
+        changed = {
+            field.name
+            for field in dataclasses.fields(self)
+            if field.name in kept and kept[field.name] != field.default
+        }
+        self.__class__ = kind
+        self.__dict__ = kind(**{name: kept[name] for name in changed}).__dict__
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return "density_" in vars(self)
+
+    def _is_warm(self) -> bool:
+        """Whether `fit` goes on from the fit before."""
+        is_fitted = self.__sklearn_is_fitted__()
+        return self.warm_start and is_fitted and hasattr(self, "_context_") == self.conditional
+
+    def _describe(self, X: Any) -> Any:
+        """Say what X is, which samples will be again."""
+        return Columns.of(X)
+
+    def _without_effect(self) -> dict[str, str]:
+        """Parameters that have no effect as things are, which is an error, and why."""
+        return {} if self.conditional else {"condition_type": "with conditional=False"}
+
+    def _standardizes(self) -> bool:
+        """Whether columns are standardised in front of the model."""
+        return True
+
+    def _sizes(self) -> dict[str, Any]:
+        """What "auto" means for this fit, for each parameter of the model's size that knows it."""
+        return {}
+
+    def _size(self, name: str) -> Any:
+        """A parameter of the model's size, resolved where it is "auto"."""
+        value = getattr(self, name)
+        return self._sizes()[name] if isinstance(value, str) else value
+
+    def _trainer(self, noise: float) -> Trainer:
+        """What trains the model, by noise at the start."""
+        return Trainer(
+            max_epochs=self.max_epochs,  # type: ignore[arg-type]  # images resolve "auto"
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,  # type: ignore[arg-type]
+            schedule="plateau" if self.schedule == "auto" else self.schedule,
+            optimizer="adam" if self.optimizer == "auto" else self.optimizer,
+            n_iter_no_change=self.n_iter_no_change,
+            tol=self.tol,
+            noise=noise,
+            verbose=self.verbose,
+            source=type(self).__name__,
+        )
+
+    def _outline_density(self) -> dict[str, Any]:
+        """What `_rebuild_density` needs, of JSON's types but for the steps of preprocessing."""
+        context = getattr(self, "_context_", None)
+        return {
+            "event_shape": list(self.density_.event_shape),
+            "context_shape": None if context is None else list(context.shape),
+            "preprocessing": self.density_.preprocessing.steps,
+            "dtype": str(self.density_.anchor.dtype).removeprefix("torch."),
+        }
+
+    def _rebuild_density(self, outline: dict[str, Any], device: torch.device) -> Density:
+        """Build the density of an outline, whose weights are still to be filled in."""
+        check_parameters(self)
+        shape = outline["event_shape"]
+        model = self._build_model(shape, outline["context_shape"]).to(device, outline["dtype"])
+        preprocessing = Chain(outline["preprocessing"], event_shape=shape).double().to(device)
+        return PreprocessedDensity(preprocessing, model).eval()
+
     @property
     def _device(self) -> torch.device:
         return self.density_.anchor.device
 
     def _rows(self, X: Any) -> Tensor:
         check_is_fitted(self)
-        who, form = type(self).__name__, self._form_
-        table = form.table(as_numbers(X, source=who), who=who)
+        source, form = type(self).__name__, self._form_
+        table = form.table(as_numbers(X, source=source), source=source)
         x = validate(self, table, reset=False)
-        return to_tensor(form.rows(x, who=who))
+        return to_tensor(form.rows(x, source=source))
 
     def _sample(
         self,
@@ -356,10 +561,7 @@ class DensityEstimator(TrainedDensity, DensityMixin, BaseEstimator, ABC):
                 f"{type(self).__name__} was fitted with {given}, so there are no classes for "
                 f"{method} to go through: {way_out}."
             )
-        each = [
-            self._evaluate(self.density_.log_prob, rows, np.tile(code, (len(rows), 1)))
-            for code in np.eye(labels.size)
-        ]
+        each = [self._score(rows, np.tile(code, (len(rows), 1))) for code in np.eye(labels.size)]
         return torch.stack(each, 1) + torch.from_numpy(labels.log_prior)
 
     def _check_condition(self, y: Any, n_rows: int) -> NDArray[Any]:
@@ -386,8 +588,16 @@ class DensityEstimator(TrainedDensity, DensityMixin, BaseEstimator, ABC):
             )
         return is_new
 
+    def _score(self, rows: Tensor, context: NDArray[np.float64] | None = None) -> Tensor:
+        return self._evaluate(self.density_.log_prob, rows, context, is_parallel=True)
+
     def _evaluate(
-        self, function: Any, rows: Tensor, context: NDArray[np.float64] | None = None
+        self,
+        function: Any,
+        rows: Tensor,
+        context: NDArray[np.float64] | None = None,
+        *,
+        is_parallel: bool = False,
     ) -> Tensor:
         """Apply a function of the density to rows, chunk by chunk."""
         given = None if context is None else torch.from_numpy(context)
@@ -397,33 +607,34 @@ class DensityEstimator(TrainedDensity, DensityMixin, BaseEstimator, ABC):
             result: Tensor = function(x.to(device), None if c is None else c.to(device))
             return result.double().cpu()
 
-        return in_chunks(on_device, rows, given)
+        with one_thread() if self._takes_one_thread else nullcontext():
+            return in_chunks(on_device, rows, given, is_parallel=is_parallel)
 
     def _sample_context(
         self, n_samples: int, y: Any, generator: torch.Generator
     ) -> tuple[NDArray[np.float64] | None, NDArray[Any] | None]:
         """Context of the rows to draw, and the conditions that were given for it."""
-        who = type(self).__name__
+        source = type(self).__name__
         if not self.conditional:
             if y is not None:
                 raise ContextError(
-                    f"{who}.sample got y, expected None, for the model was fitted without "
+                    f"{source}.sample got y, expected None, for the model was fitted without "
                     "conditions; fit it with conditional=True and their y."
                 )
             return None, None
         if y is None:
-            return self._context_.draw(n_samples, seeds.make_rng(generator), who), None
-        found = read_condition(y, who)
-        check_names(found.names, getattr(self, "condition_names_in_", None), who)
+            return self._context_.draw(n_samples, seeds.make_rng(generator), source), None
+        found = read_condition(y, source)
+        check_names(found.names, getattr(self, "condition_names_in_", None), source)
         values = np.atleast_1d(found.values)
-        context = self._context_.encode(values, who)
+        context = self._context_.encode(values, source)
         if len(context) != len(values):  # several numbers were one condition
             values = values[None]
         if len(context) == 1:
             context, values = (np.repeat(each, n_samples, axis=0) for each in (context, values))
         if n_samples not in (1, len(context)):
             raise ContextError(
-                f"{who}.sample got n_samples={n_samples} and y with {len(context)} rows; leave "
+                f"{source}.sample got n_samples={n_samples} and y with {len(context)} rows; leave "
                 "n_samples at 1 for one row a condition, or repeat each condition: "
                 "y.loc[y.index.repeat(k)] of a frame, numpy.repeat(y, k, axis=0) of an array."
             )
@@ -435,6 +646,4 @@ class DensityEstimator(TrainedDensity, DensityMixin, BaseEstimator, ABC):
     @classmethod
     def example_cases(cls) -> list[EstimatorCase]:
         """Say how to build examples for the contract kit; the default is one without options."""
-        from densekit.testing.cases import EstimatorCase
-
         return [EstimatorCase(cls.__name__, cls)]

@@ -12,18 +12,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from densekit.errors import UnsavableError
+from densekit.exceptions import UnsavableError
 from densekit.persistence import Encoder
 from densekit.training import Checkpoint
 
 if TYPE_CHECKING:
-    from densekit.estimators.trained import TrainedDensity
+    from densekit.estimators.base import DensityEstimator
 
 _OF_NO_EFFECT = ("verbose", "random_state")  # the seed that comes of it counts
 
 
 def open_checkpoint(
-    estimator: TrainedDensity,
+    estimator: DensityEstimator,
     path: str | os.PathLike[str] | None,
     data: tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None],
     generator: torch.Generator,
@@ -34,7 +34,7 @@ def open_checkpoint(
     """
     if path is None:
         return None
-    who = type(estimator).__name__
+    source = type(estimator).__name__
     names = ("X", "sample_weight", "y")
     prints = {name: _hash(values) for name, values in zip(names, data, strict=True)}
     for name, value in estimator.get_params(deep=False).items():
@@ -47,7 +47,7 @@ def open_checkpoint(
     density = getattr(estimator, "density_", None)  # that of a warm start
     state = {} if density is None else density.state_dict()
     prints["weights at the start"] = _hash_tensors(state)
-    return Checkpoint(path, {"estimator": who, **prints}, generator, who=who)
+    return Checkpoint(path, {"estimator": source, **prints}, generator, source=source)
 
 
 def _hash(values: NDArray[Any] | None) -> str:

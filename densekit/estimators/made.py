@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from densekit.cases import EstimatorCase
 from densekit.densities.base import Density
 from densekit.densities.likelihoods import Bernoulli, GaussianMixture
 from densekit.densities.made import MADE
 from densekit.estimators.base import DensityEstimator
 from densekit.estimators.parameters import integer, one_of, parameter, sizes
-
-if TYPE_CHECKING:
-    from densekit.testing.cases import EstimatorCase
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -30,7 +27,97 @@ class MADEEstimator(DensityEstimator):
         Components of the mixture.
     hidden_sizes : tuple of int, default=(64, 64)
         Widths of the hidden layers.
-    {shared_parameters}
+    support : "real", "positive", "unit", (low, high), list or dict, default="real"
+        Bounds of the columns: one value for all, a list with one for each, or a dict from column
+        names or numbers to values. Samples keep inside; rows outside score minus infinity.
+    gaussianize : bool, default=True
+        Whether each column is first brought near a normal distribution by a fixed map of its own
+        (`transforms.Gaussianize`), so that the model has only to learn how columns depend on each
+        other. Otherwise columns are standardised and no more.
+    conditional : bool, default=False
+        Whether the density is conditioned on the `y` of `fit`.
+    condition_type : {"auto", "labels", "numbers"}, default="auto"
+        What `y` holds. "auto" takes text, categories, booleans and few whole numbers (1-D) for
+        labels, and other numbers, and all that is 2-D, for numbers; a warning says where that is in
+        doubt.
+    max_epochs : int, default=500
+        Most passes over the training rows; early stopping mostly ends a fit before.
+    batch_size : int or "auto", default="auto"
+        Rows of a gradient step; "auto" makes about twelve steps an epoch of 32 to 512 rows.
+    learning_rate : float, default=2e-3
+        Adam's, at the start; halved whenever a third of the patience passes without progress, once
+        there is no noise.
+    schedule : {"auto", "plateau", "linear"}, default="auto"
+        With "linear" the learning rate rises over the first steps, and then falls in a straight
+        line to zero after `max_epochs`, which is to be chosen for it. "auto" is "plateau".
+    optimizer : {"auto", "adam", "muon"}, default="auto"
+        Adam (Kingma 2015), or Muon (Jordan 2024) for matrices of 32x32 and more inside perceptrons
+        and Adam for all else: more is learned of many rows in an epoch that takes somewhat longer.
+        "auto" is "adam".
+    validation_fraction : float, default=0.1
+        Share of the rows held out to stop early; 0 trains on all and monitors those. Fewer than ten
+        rows are never split.
+    n_iter_no_change : int, default=20
+        Epochs without progress after which training stops; the best epoch's weights are kept.
+    tol : float, default=1e-4
+        Least gain that counts as progress, in nats.
+    noise : float or "auto", default="auto"
+        Standard deviation of the normal noise on training rows at the start, in units of a column's
+        robust standard deviation. It smooths the densities of few rows, and is halved whenever a
+        third of the patience passes without progress. "auto" trains twice, with 0 and with 0.3, and
+        keeps what is better on validation rows; it is 0 from 10,000 training rows on, without
+        validation rows, or where training without it still gains when its epochs end.
+    device : str, default="auto"
+        "auto" is a GPU where there is one; otherwise any of torch's names.
+    dtype : {"auto", "float32", "float64"}, default="auto"
+        Number type of the layers; "auto" is float64 up to 10,000 values in X, where that costs
+        nothing, and float32 above and on a GPU. Scores are always float64.
+    warm_start : bool, default=False
+        Whether `fit` goes on from the weights, the preprocessing and the classes of the fit before.
+    random_state : int, RandomState or None, default=None
+        Makes the fit repeatable: initial weights, the validation split, the order of batches.
+    verbose : int, default=0
+        1 shows a progress bar with nats of training and validation and the time left.
+
+    Attributes
+    ----------
+    density_ : Density
+        The fitted density of rows in the units of X: `preprocessing` in front of a `model`.
+    n_features_in_ : int
+        Columns of X, or numbers of an image.
+    feature_names_in_ : ndarray of str
+        Column names of X, where they are text.
+    support_ : ndarray of shape (2, n_features)
+        Least and greatest values.
+    classes_ : ndarray of shape (n_classes,)
+        Labels, where `y` had labels.
+    condition_names_in_ : ndarray
+        Column names of `y`, where it had some.
+    n_samples_fit_ : int
+        Rows of positive weight.
+    n_iter_ : int
+        Epochs.
+    history_ : History
+        Nats, learning rates and seconds of each epoch.
+    loss_curve_ : list of float
+        Negative mean nats of the training rows, epoch by epoch.
+    validation_scores_ : list of float or None
+        Mean nats of the validation rows, epoch by epoch.
+    best_validation_score_ : float
+        The best of them, or of the training rows where none were held out.
+    repeated_values_ : dict from str to (float, float)
+        For columns in which values repeat the commonest value and its share.
+    noise_ : float
+        The noise at the start of the training that was kept.
+
+    See Also
+    --------
+    MAFEstimator : Layers of such networks as a flow.
+
+    References
+    ----------
+    .. [1] Germain, Gregor, Murray and Larochelle (2015), "MADE: Masked Autoencoder for Distribution
+       Estimation", ICML, eq. 5.
 
     Examples
     --------
@@ -46,10 +133,16 @@ class MADEEstimator(DensityEstimator):
     n_components: int = parameter(10, integer(1))
     hidden_sizes: tuple[int, ...] = parameter((64, 64), sizes)
 
-    def _levels(self) -> tuple[float, ...] | None:
-        return (0.0, 1.0) if self.likelihood == "bernoulli" else None
+    def _without_effect(self) -> dict[str, str]:
+        found = super()._without_effect()
+        if self.likelihood != "mixture" and self.n_components != 1:
+            found["n_components"] = f"with likelihood={self.likelihood!r}"
+        if self.likelihood == "bernoulli":
+            reason = "with likelihood='bernoulli', which takes columns as they are"
+            found |= dict.fromkeys(("support", "gaussianize", "noise"), reason)
+        return found
 
-    def _build_density(
+    def _build_model(
         self, event_shape: tuple[int, ...], context_shape: tuple[int, ...] | None
     ) -> Density:
         likelihood = {
@@ -66,8 +159,6 @@ class MADEEstimator(DensityEstimator):
 
     @classmethod
     def example_cases(cls) -> list[EstimatorCase]:
-        from densekit.testing.cases import EstimatorCase
-
         return [
             EstimatorCase("MADEEstimator", cls),
             EstimatorCase(

@@ -7,7 +7,7 @@ import numbers
 from collections.abc import Callable
 from typing import Any
 
-from densekit.errors import ParameterError
+from densekit.exceptions import ParameterError
 
 _CHECK = "densekit.check"
 
@@ -49,11 +49,22 @@ def number(low: float, high: float = float("inf"), *, including_low: bool = Fals
 
 
 def one_of(*options: Any) -> Check:
-    def check(value: Any) -> str | None:
-        is_option = any(value is o or (type(value) is type(o) and value == o) for o in options)
-        return None if is_option else f"one of {', '.join(map(repr, options))}"
+    return _OneOf(options)
 
-    return check
+
+@dataclasses.dataclass(frozen=True)
+class _OneOf:
+    options: tuple[Any, ...]
+
+    def __call__(self, value: Any) -> str | None:
+        alike = (value is o or (type(value) is type(o) and value == o) for o in self.options)
+        return None if any(alike) else f"one of {', '.join(map(repr, self.options))}"
+
+
+def allowed_values(field: dataclasses.Field[Any]) -> tuple[Any, ...]:
+    """All values that a field may have, where it declares a list of them."""
+    check = field.metadata.get(_CHECK)
+    return check.options if isinstance(check, _OneOf) else ()
 
 
 def either(first: Check, second: Check) -> Check:
@@ -73,6 +84,24 @@ def sizes(value: Any) -> str | None:
     if is_sequence and all(integer(1)(size) is None for size in value):
         return None
     return "a tuple of integers of 1 or more"
+
+
+def check_effects(estimator: Any) -> None:
+    """Refuse parameters that were set and have no effect: nothing is ignored in silence.
+
+    Raises
+    ------
+    ParameterError
+        It says which parameter, and why it has no effect.
+    """
+    defaults = {field.name: field.default for field in dataclasses.fields(estimator)}
+    for name, reason in estimator._without_effect().items():
+        value, default = getattr(estimator, name), defaults[name]
+        if not (type(value) is type(default) and value == default):
+            raise ParameterError(
+                f"{type(estimator).__name__} got {name}={value!r}, which has no effect {reason}; "
+                f"leave it at {default!r}."
+            )
 
 
 def check_parameters(estimator: Any) -> None:

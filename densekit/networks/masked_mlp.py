@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from densekit.errors import ParameterError
-from densekit.kernels import MapKernel, Solver, perceptron, solve, solve_with_gradient
+from densekit._kernels import MapKernel, Network, solve, solve_with_gradient
+from densekit.exceptions import ParameterError
+from densekit.networks.mlp import perceptron
 
 
 class MaskedLinear(nn.Linear):
@@ -84,11 +85,11 @@ class MaskedMLP(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Map (batch, n_features) to parameters of shape (batch, n_features, n_params)."""
-        rows = x.T.contiguous()
         if context is not None:
-            rows = torch.cat([rows, context.to(x.dtype).T])
-        outputs = perceptron(rows, *self.weights_and_biases(), self.masks())
-        return outputs.view(self.n_params, self.n_features, -1).permute(2, 1, 0)
+            x = torch.cat([x, context.to(x.dtype)], 1)
+        weights, biases = self.weights_and_biases()
+        masked = [weight * mask for weight, mask in zip(weights, self.masks(), strict=True)]
+        return perceptron(x, masked, biases).unflatten(1, (self.n_params, self.n_features)).mT
 
     def weights_and_biases(self) -> tuple[list[Tensor], list[Tensor]]:
         """Those of each layer, from the inputs to the outputs, before masking."""
@@ -152,26 +153,22 @@ class MaskedMLP(nn.Module):
         x, log_slopes : Tensors of shape (n_rows, n_features)
             Log-slopes are those of the inverse map.
         """
-        rows = z.T[self.order]
-        given = z.new_empty(0, len(z)) if context is None else context.to(z.dtype).T.contiguous()
-        x, log_slopes = torch.empty_like(rows), torch.empty_like(rows)
-        solve(
-            *(rows.numpy(), given.numpy(), self._arrays(), kernel.is_spline),
-            *(kernel.numbers(z.dtype), x.numpy(), log_slopes.numpy()),
-        )
-        return x[self.place].T, log_slopes[self.place].T
+        given = None if context is None else context.to(z.dtype).T
+        x, log_slopes = solve(z.T, given, self.for_inverse(), kernel)
+        return x.T, log_slopes.T
 
     def solve_map_with_gradient(
         self, kernel: MapKernel, z: Tensor, context: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Do the same with gradients; instead of log-slopes give their sums, of shape (n_rows,)."""
-        solver = Solver(kernel, self.order, self.place, self._arrays(), self.masks())
         given = None if context is None else context.to(z.dtype).T
-        x, log_det = solve_with_gradient(z.T, given, solver, *self.weights_and_biases())
+        parameters = self.weights_and_biases()
+        network, masks = self.for_inverse(), self.masks()
+        x, log_det = solve_with_gradient(z.T, given, network, kernel, masks, parameters)
         return x.T, log_det
 
-    def _arrays(self) -> tuple[Any, ...]:
-        """The network as `kernels.solve` wants it, with its inputs in order behind the context."""
+    def for_inverse(self) -> Network:
+        """The network as the sequential inverse wants it: inputs in order behind the context."""
         inputs = torch.arange(self.n_features, self.n_features + self.n_context)
         inputs = torch.cat([inputs, self.order])
         weights = [layer.weight.detach() for layer in self._layers]  # what masks hide is not read
@@ -179,12 +176,15 @@ class MaskedMLP(nn.Module):
         by_feature = (self.n_params, self.n_features, -1)
         output = weights.pop().view(by_feature)[:, self.order].transpose(0, 1).contiguous()
         bias = self.output.bias.detach().view(by_feature)[:, self.order, 0].T.contiguous()
-        return (
-            tuple(weight.numpy() for weight in weights),
-            tuple(layer.bias.detach().numpy() for layer in self._layers[:-1]),
-            np.array(self._ends),
-            output.numpy(),
-            bias.numpy(),
+        return Network(
+            order=self.order,
+            place=self.place,
+            n_context=self.n_context,
+            weights=weights,
+            biases=[layer.bias.detach() for layer in self._layers[:-1]],
+            ends=torch.from_numpy(np.array(self._ends, dtype=np.int64)),
+            out_weight=output,
+            out_bias=bias,
         )
 
     def _prepare(

@@ -1,12 +1,19 @@
 """The plain conditioner."""
 
 import itertools
+from collections.abc import Sequence
 from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from densekit.kernels import perceptron
+
+def perceptron(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> Tensor:
+    """Linear layers with a hard tanh between them, of x of shape (batch, n_inputs)."""
+    for i, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+        x = F.linear(F.hardtanh(x) if i else x, weight, bias)
+    return x
 
 
 class MLP(nn.Module):
@@ -36,7 +43,7 @@ class MLP(nn.Module):
         """Map (n_inputs, batch) to (n_outputs, batch): features come first, which is fastest."""
         if not self.n_inputs:
             return self.bias[:, None].expand(-1, x.shape[1])
-        return perceptron(x, *self.weights_and_biases())
+        return perceptron(x.T, *self.weights_and_biases()).T
 
     def weights_and_biases(self) -> tuple[list[Tensor], list[Tensor]]:
         """Those of each layer, from the inputs to the outputs; without inputs a bias alone."""
@@ -44,7 +51,3 @@ class MLP(nn.Module):
         last = [self.weight] if self.n_inputs else []
         weights: list[Tensor] = [*(layer.weight for layer in hidden), *last]
         return weights, [*(layer.bias for layer in hidden), self.bias]
-
-    def masks(self) -> list[None]:
-        """What multiplies each weight: nothing."""
-        return [None] * len(self.weights_and_biases()[0])

@@ -13,11 +13,14 @@ class MixedPrecision(nn.Module):
     than float32 (as in Micikevicius 2018), and scores come from full precision.
     """
 
-    low_precision: torch.dtype | None = None
+    uses_bfloat16: bool | str = False
+    """Whether training does; "auto" does so in place of float32 where it is faster."""
 
     def forward(self, x: Tensor, *inputs: Tensor | None) -> Tensor:
-        low = self.low_precision if self.training else None
-        with torch.autocast(x.device.type, low, enabled=low is not None):
+        is_low = self.uses_bfloat16
+        if is_low == "auto":
+            is_low = x.dtype == torch.float32 and has_fast_bfloat16(x.device)
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.training and bool(is_low)):
             outputs: Tensor = self.compute(x, *inputs)
         return outputs.to(x.dtype)
 
@@ -26,11 +29,11 @@ class MixedPrecision(nn.Module):
         raise NotImplementedError
 
 
-def use_low_precision(module: nn.Module, dtype: torch.dtype) -> None:
-    """Let all networks inside a module train in a lower precision."""
+def use_bfloat16(module: nn.Module, when: bool | str) -> None:
+    """Let all networks inside a module train in bfloat16: True, False or "auto"."""
     for part in module.modules():
         if isinstance(part, MixedPrecision):
-            part.low_precision = dtype
+            part.uses_bfloat16 = when
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from densekit.data.initialisation import LightDispatchMode
-from densekit.errors import AlteredFileError
+from densekit.exceptions import AlteredFileError
 
 # Loading may take ten times the file's size and 100 MB. Reading takes twice the size, decoding as
 # much as the description, and the rest is given out from here: to arrays, texts, objects and to

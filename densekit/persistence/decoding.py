@@ -7,6 +7,7 @@ import dataclasses
 import itertools
 import math
 import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,14 +17,13 @@ from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
 from densekit import registry
-from densekit.errors import AlteredFileError, MissingPluginError, UnknownNameError, shorten
-from densekit.files import MAX_DIMENSIONS
+from densekit.exceptions import AlteredFileError, MissingPluginError, UnknownNameError, shorten
 from densekit.persistence.budget import Allowance
+from densekit.persistence.container import MAX_DIMENSIONS
 from densekit.persistence.encoding import (
     BUILT_WITH,
     DENSITY,
     IS,
-    RECORDS,
     bytes_of_texts,
     stored_types,
     texts,
@@ -57,7 +57,7 @@ class Decoder:
         self._tensors, self._device, self._allowance = tensors, device, allowance
         self._names = sorted(tensors)
         self._unused = set(tensors)
-        self._records = RECORDS
+        self._records: dict[str, Any] = {}
         self._classes: dict[tuple[str, str, str], Any] = {}
         self._n_numbers = sum(tensor.numel() for tensor in tensors.values())
         self._largest_size = max(LARGEST_SIZE, self._n_numbers)
@@ -221,11 +221,17 @@ class Decoder:
         cls = self._class(value)
         if not issubclass(cls, BaseEstimator):
             raise AlteredFileError(f"{cls.__name__} stands where an estimator should")
+        cls = self._class_of_images(cls, value)
         outer, self._records = self._records, stored_types(cls)
-        parameters = self._named(value["parameters"])
         known = set(cls._get_param_names())
+        # Tables and images shared classes, and so parameters, until 0.1.
+        dropped = getattr(cls, "_dropped_parameters", frozenset[str]()) - known
+        parameters, own = (
+            {k: v for k, v in self._named(value[part]).items() if k not in dropped}
+            for part in ("parameters", "built_with")
+        )
         before = getattr(cls, "_before", {})
-        built_with = before | parameters | self._named(value["built_with"])
+        built_with = before | parameters | own
         if unknown := built_with.keys() - known:
             raise AlteredFileError(f"{cls.__name__} has no parameters {sorted(unknown)}")
         found: Any = cls(**parameters)
@@ -237,6 +243,13 @@ class Decoder:
             setattr(found, DENSITY, self._density(found, built_with, value["density"]))
         self._records = outer
         return found
+
+    def _class_of_images(self, cls: Any, value: dict[str, Any]) -> Any:
+        """The class itself, or that of images, which was one with it until 0.1."""
+        form = value["attributes"].get("_form_")
+        name = getattr(cls, "_image_estimator", None)
+        is_of_images = isinstance(form, dict) and form.get("type") == "Images"
+        return registry.load("estimators", name) if name is not None and is_of_images else cls
 
     def _density(self, estimator: Any, built_with: dict[str, Any], value: dict[str, Any]) -> Any:
         """Build a density as `fit` did, and give it its weights."""
@@ -261,7 +274,8 @@ class Decoder:
             "dtype": dtype,
         }
         density: nn.Module = builder._rebuild_density(outline, self._device)
-        self._load(density, value["weights"])
+        is_flow = hasattr(getattr(density, "model", None), "transform")
+        self._load(density, value["weights"], _NamesNow(len(steps), is_flow))
         return density
 
     def _names_below(self, start: str) -> list[str]:
@@ -273,10 +287,15 @@ class Decoder:
         names = itertools.islice(self._names, first, None)
         return list(itertools.takewhile(lambda name: name.startswith(start), names))
 
-    def _load(self, module: nn.Module, path: str) -> None:
+    def _load(
+        self, module: nn.Module, path: str, name_now: Callable[[str], str] = lambda name: name
+    ) -> None:
         """Give a module its state, once all names, shapes and types are known to fit."""
         start = f"{_text(path)}."
-        stored = {name.removeprefix(start): self._take(name) for name in self._names_below(start)}
+        stored = {
+            name_now(name.removeprefix(start)): self._take(name)
+            for name in self._names_below(start)
+        }
         state = module.state_dict()
         if stored.keys() != state.keys():
             name = sorted(stored.keys() ^ state.keys())[0]
@@ -333,6 +352,26 @@ class Decoder:
         "instance": _instance,
         "estimator": _estimator,
     }
+
+
+@dataclasses.dataclass
+class _NamesNow:
+    """Names of a density's weights in files of format 1, where preprocessing and layers were one
+    chain, as they are now."""
+
+    n_steps: int
+    is_flow: bool
+
+    def __call__(self, name: str) -> str:
+        part, _, rest = name.partition(".")
+        if part == "base":
+            return f"model.base.{rest}" if self.is_flow else f"model.{rest}"
+        if part != "transform":
+            return name
+        number, _, below = rest.removeprefix("transforms.").partition(".")
+        if int(number) < self.n_steps:
+            return f"preprocessing.{rest}"
+        return f"model.transform.{below}"  # behind a step that changed the number type
 
 
 def _check_indices(module: nn.Module, stored: dict[str, torch.Tensor]) -> None:

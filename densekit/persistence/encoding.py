@@ -14,27 +14,20 @@ from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
 from densekit import registry
-from densekit.data.columns import Columns
-from densekit.data.context import Labels, Numbers, Pictures
-from densekit.data.images import Images
-from densekit.errors import UnsavableError
+from densekit.exceptions import UnsavableError
 from densekit.persistence.names import ARGUMENTS
 from densekit.recorded import Recorded
-from densekit.training.history import History
 
 IS = "is"  # the key that says what a JSON object stands for
-RECORDS: dict[str, Any] = {
-    cls.__name__: cls for cls in (Columns, Images, Labels, Numbers, Pictures, History)
-}
 DENSITY = "density_"  # the one fitted attribute that is a torch module
 BUILT_WITH = "_built_with_"  # the parameters that it was built with, which may have changed since
 MAX_TEXT_BYTES = 2**26 - 2**22  # of arrays of texts, in which all are as wide as the widest
 
 
 def stored_types(cls: type) -> dict[str, Any]:
-    """The dataclasses that may stand in the attributes of an estimator, by their names."""
-    own: Iterable[Any] = getattr(cls, "_stored_types", ())
-    return RECORDS | {record.__name__: record for record in own}
+    """The dataclasses that may stand in the attributes of an estimator, by their names in files."""
+    found: dict[str, Any] = getattr(cls, "_stored_types", {})
+    return found
 
 
 class Encoder:
@@ -50,7 +43,7 @@ class Encoder:
     def __init__(self) -> None:
         self.tensors: dict[str, Tensor] = {}
         self.plugins: dict[str, str] = {}
-        self._records = RECORDS
+        self._records: dict[str, Any] = {}
         self._n_text_bytes = 0
 
     def encode(self, value: Any, path: str) -> Any:
@@ -116,12 +109,13 @@ class Encoder:
             return self._estimator(value, path)
         if isinstance(value, Recorded):
             return self.recorded(value, path, is_whole=True)
-        if self._records.get(type(value).__name__) is type(value):
+        record = next((name for name, kind in self._records.items() if kind is type(value)), None)
+        if record is not None:
             fields = {
                 field.name: self.encode(getattr(value, field.name), f"{path}.{field.name}")
                 for field in dataclasses.fields(value)
             }
-            return {IS: "record", "type": type(value).__name__, "fields": fields}
+            return {IS: "record", "type": record, "fields": fields}
         if type(value) in ARGUMENTS:
             args = self._items(ARGUMENTS[type(value)](value), path)
             return {IS: "name", "type": type(value).__name__, "args": args}

@@ -12,10 +12,10 @@ import torch
 from sklearn.base import BaseEstimator
 
 import densekit
-from densekit import discovery, files, registry
+from densekit import discovery, registry
 from densekit.data.devices import parse_device
 from densekit.data.initialisation import seeded_initialisation
-from densekit.errors import (
+from densekit.exceptions import (
     AlteredFileError,
     MissingPluginError,
     ModelFileError,
@@ -24,36 +24,12 @@ from densekit.errors import (
     UnsavableError,
     shorten,
 )
+from densekit.persistence import container as files
 from densekit.persistence.budget import Allowance, Budget
 from densekit.persistence.decoding import Decoder
 from densekit.persistence.encoding import Encoder
 
 KIND = "model"
-
-
-class Savable:
-    """Gives an estimator the method `save`."""
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write this estimator, fitted or not, to one file, which `densekit.load` reads.
-
-        Weights and arrays are stored as safetensors, all else as JSON; no pickle. A kill at any
-        moment leaves the old file or the new one.
-
-        Parameters
-        ----------
-        path : str or path-like
-            Is replaced if it is there. The customary ending is ``.densekit``.
-
-        Raises
-        ------
-        UnsavableError
-            A TypeError that names a parameter that cannot be written as data, such as an instance
-            of a class that has no registered name.
-        OSError
-            The file cannot be written; an old one is as it was.
-        """
-        save(self, path)
 
 
 def save(estimator: Any, path: str | os.PathLike[str]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from densekit.data.columns import row_labels
-from densekit.errors import MissingExtraError, ScorerError
+from densekit.exceptions import MissingExtraError, ScorerError
 from densekit.plots import tools
 
 N_BINS = 60

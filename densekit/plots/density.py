@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from densekit.errors import PictureError
+from densekit.exceptions import PictureError
 from densekit.plots import tools
 
 N_SAMPLES = 20_000
@@ -114,7 +114,7 @@ class DensityDisplay:
         """
         _check_real(estimator)
         table, names = tools.as_table(X, "DensityDisplay")
-        chosen = tools.choose_columns(columns, names, at_most=2, who="DensityDisplay")
+        chosen = tools.choose_columns(columns, names, at_most=2, source="DensityDisplay")
         if len(chosen) > 2:
             raise PictureError(f"DensityDisplay got {len(chosen)} columns, expected one or two.")
         is_marginal = len(chosen) < table.shape[1]
@@ -149,7 +149,7 @@ class DensityDisplay:
         ax : matplotlib Axes, optional
             A new figure otherwise, not shown by itself.
         """
-        ax = tools.one_axes(ax, who="DensityDisplay", figsize=(5.6, 4.6))
+        ax = tools.one_axes(ax, source="DensityDisplay", figsize=(5.6, 4.6))
         self.ax_, self.figure_ = ax, ax.figure
         self._plot_curve(ax) if len(self.grid) == 1 else self._plot_contours(ax)
         kind = "Marginal density" if self.is_marginal else "Density"
@@ -253,7 +253,7 @@ def _rows_to_draw(
             f"DensityDisplay got {len(conditions)} conditions for {len(table)} rows of X, expected "
             "one for each."
         )
-    return tools.near_condition(conditions, given, has_labels=has_labels, who="DensityDisplay")
+    return tools.near_condition(conditions, given, has_labels=has_labels, source="DensityDisplay")
 
 
 def _one_row(y: Any, *, has_labels: bool) -> NDArray[Any]:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from densekit.data.images import Images
-from densekit.errors import ContextError
+from densekit.exceptions import ContextError
+from densekit.images.schema import Images
 from densekit.plots import tools
 
 
@@ -146,7 +146,7 @@ class ImageGrid:
         n_rows, n_columns, height = self.images.shape[:3]
         scale = max(0.5, 0.35 * math.sqrt(height / 8))
         size = (n_columns * scale + 1, n_rows * scale)
-        ax = tools.one_axes(ax, who="ImageGrid", figsize=size)
+        ax = tools.one_axes(ax, source="ImageGrid", figsize=size)
         shown = _tiled(self.images)
         greatest = float(self.images.max()) if self.greatest is None else self.greatest
         values = np.clip(shown / max(greatest, 1e-12), 0, 1)

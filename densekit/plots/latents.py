@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from scipy.stats import binom
 
 from densekit.data import seeds
-from densekit.errors import PictureError
 from densekit.estimators.base_flow import BaseFlowEstimator
+from densekit.exceptions import PictureError
 from densekit.plots import tools
 
 N_BASE_NUMBERS = 4_000_000  # drawn from the base, in all columns together
@@ -118,7 +118,7 @@ class LatentDisplay:
             Its place is shared out; a new figure otherwise, not shown by itself.
         """
         shape, size = ((2, 1), (4.4, 8.4)) if is_stacked else ((1, 2), (8.4, 4.4))
-        axes = tools.grid_of_axes(ax, *shape, who="LatentDisplay", figsize=size).ravel()
+        axes = tools.grid_of_axes(ax, *shape, source="LatentDisplay", figsize=size).ravel()
         self.axes_, self.figure_ = axes, axes[0].figure
         self._plot_quantiles(axes[0])
         self._plot_excess(axes[1])
@@ -200,7 +200,7 @@ def latents_and_base(
             "expected a flow that was fitted on a table, which alone has latents to compare."
         )
     latents = estimator.transform(X, y)
-    base = estimator.density_.base
+    base = estimator.density_.model.base
     n_columns = latents.shape[1]
     n_rows = int(np.clip(N_BASE_NUMBERS // n_columns, MIN_BASE_ROWS, MAX_BASE_ROWS))
     generator = seeds.make_generator(0, base.anchor.device)  # the same picture at every call

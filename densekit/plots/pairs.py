@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from densekit.errors import PictureError
+from densekit.exceptions import PictureError
 from densekit.plots import tools
 
 MAX_COLUMNS = 4
@@ -98,7 +98,7 @@ class PairDisplay:
             A ValueError: there is no such column.
         """
         table, names = tools.as_table(X, "PairDisplay")
-        chosen = tools.choose_columns(columns, names, at_most=MAX_COLUMNS, who="PairDisplay")
+        chosen = tools.choose_columns(columns, names, at_most=MAX_COLUMNS, source="PairDisplay")
         if n_samples is None:
             n_samples = int(np.clip(10 * len(table), MIN_SAMPLES, MAX_SAMPLES))
         condition = {} if y is None else {"y": y}
@@ -110,7 +110,9 @@ class PairDisplay:
             condition_text = f"given y = {tools.condition_text(y)}"
             if conditions is not None:
                 has_labels = hasattr(estimator, "classes_")
-                near = tools.near_condition(conditions, y, has_labels=has_labels, who="PairDisplay")
+                near = tools.near_condition(
+                    conditions, y, has_labels=has_labels, source="PairDisplay"
+                )
                 table = table[near]
         display = cls(
             table[:, chosen],
@@ -135,7 +137,7 @@ class PairDisplay:
                 f"{self.samples.shape[1]} of samples."
             )
         side = 1.9 * n + 0.9
-        axes = tools.grid_of_axes(ax, n, n, who="PairDisplay", figsize=(side, side))
+        axes = tools.grid_of_axes(ax, n, n, source="PairDisplay", figsize=(side, side))
         self.axes_, self.figure_ = axes, axes[0, 0].figure
         ends = [tools.limits(self.data[:, i]) for i in range(n)]
         for i in range(n):

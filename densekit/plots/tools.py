@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from sklearn.utils.validation import check_array, check_is_fitted
 
-from densekit.data.columns import column_index
-from densekit.errors import MissingExtraError, PictureError
+from densekit.data.frames import column_index
+from densekit.exceptions import MissingExtraError, PictureError
 
 # Of Okabe and Ito (2008): told apart by colour-blind eyes, and by their darkness in grey print.
 BLUE, ORANGE, GREY, BLACK = "#0072B2", "#E69F00", "#8C8C8C", "#000000"
@@ -26,7 +26,7 @@ SHARE_NEAR, MIN_NEAR = 0.1, 50  # of the rows, whose conditions are called near
 Columns = int | str | Sequence[int | str] | None
 
 
-def import_pyplot(who: str) -> Any:
+def import_pyplot(source: str) -> Any:
     """Import matplotlib's pyplot.
 
     Raises
@@ -37,7 +37,9 @@ def import_pyplot(who: str) -> Any:
     try:
         from matplotlib import pyplot
     except ImportError:
-        raise MissingExtraError(f"{who} needs matplotlib: pip install 'densekit[plots]'.") from None
+        raise MissingExtraError(
+            f"{source} needs matplotlib: pip install 'densekit[plots]'."
+        ) from None
     return pyplot
 
 
@@ -46,7 +48,7 @@ def grid_of_axes(
     n_rows: int,
     n_columns: int,
     *,
-    who: str,
+    source: str,
     figsize: tuple[float, float],
     sharex: Any = False,
     **options: Any,
@@ -58,7 +60,7 @@ def grid_of_axes(
     ax : matplotlib Axes or None
         Made invisible; what is drawn shares out its place.
     n_rows, n_columns : int
-    who : str
+    source : str
         Name of the display, for errors.
     figsize : (width, height)
         Of a new figure, in inches.
@@ -67,29 +69,31 @@ def grid_of_axes(
         Of matplotlib's ``GridSpec``, such as ``height_ratios``.
     """
     if ax is None:
-        figure = import_pyplot(who).figure(figsize=figsize, layout="constrained")
+        figure = import_pyplot(source).figure(figsize=figsize, layout="constrained")
         grid = figure.add_gridspec(n_rows, n_columns, **options)
     else:
         place = ax.get_subplotspec()
         if place is None:
-            raise PictureError(f"{who} got an `ax` outside of a grid; make it by plt.subplots().")
+            raise PictureError(
+                f"{source} got an `ax` outside of a grid; make it by plt.subplots()."
+            )
         ax.set_axis_off()
         figure, grid = ax.figure, place.subgridspec(n_rows, n_columns, **options)
     axes: NDArray[Any] = grid.subplots(sharex=sharex, squeeze=False)
     return axes
 
 
-def one_axes(ax: Any, *, who: str, figsize: tuple[float, float]) -> Any:
+def one_axes(ax: Any, *, source: str, figsize: tuple[float, float]) -> Any:
     """The given axes, or those of a new figure."""
     if ax is not None:
         return ax
-    return import_pyplot(who).subplots(figsize=figsize, layout="constrained")[1]
+    return import_pyplot(source).subplots(figsize=figsize, layout="constrained")[1]
 
 
-def as_table(X: Any, who: str) -> tuple[NDArray[np.float64], list[str]]:
+def as_table(X: Any, source: str) -> tuple[NDArray[np.float64], list[str]]:
     """Finite numbers (n_samples, n_features) and the names of their columns."""
     frame = nw.from_native(X, eager_only=True, pass_through=True)
-    values = check_array(X, dtype=np.float64, input_name="X", estimator=who)
+    values = check_array(X, dtype=np.float64, input_name="X", estimator=source)
     if isinstance(frame, nw.DataFrame):
         return values, [str(name) for name in frame.columns]
     return values, [f"column {i}" for i in range(values.shape[1])]
@@ -119,7 +123,7 @@ def condition_text(y: Any) -> str:
     return ", ".join(str(value) for value in values)
 
 
-def near_condition(conditions: Any, y: Any, *, has_labels: bool, who: str) -> NDArray[np.intp]:
+def near_condition(conditions: Any, y: Any, *, has_labels: bool, source: str) -> NDArray[np.intp]:
     """Index of rows whose condition is the label `y`, or that are nearest to the numbers `y`.
 
     Near are a tenth of the rows, and fifty at least, in robust spreads of each number.
@@ -131,7 +135,8 @@ def near_condition(conditions: Any, y: Any, *, has_labels: bool, who: str) -> ND
     one = one.reshape(1, -1).astype(np.float64)
     if one.shape[1] != values.shape[1]:
         raise PictureError(
-            f"{who} got conditions of {values.shape[1]} columns, expected {one.shape[1]} as in y."
+            f"{source} got conditions of {values.shape[1]} columns, expected as many as y has, "
+            f"{one.shape[1]}."
         )
     low, high = np.quantile(values, [0.16, 0.84], axis=0)
     scale = np.where(high > low, (high - low) / 2, 1.0)
@@ -140,7 +145,9 @@ def near_condition(conditions: Any, y: Any, *, has_labels: bool, who: str) -> ND
     return np.sort(np.argsort(distance, kind="stable")[:n_near])
 
 
-def choose_columns(columns: Columns, names: Sequence[str], *, at_most: int, who: str) -> list[int]:
+def choose_columns(
+    columns: Columns, names: Sequence[str], *, at_most: int, source: str
+) -> list[int]:
     """Places of columns that are given by name or number; the first few if none are given.
 
     Raises
@@ -156,8 +163,8 @@ def choose_columns(columns: Columns, names: Sequence[str], *, at_most: int, who:
     unknown = [key for key, place in zip(columns, places, strict=True) if place is None]
     if unknown or not places:
         raise PictureError(
-            f"{who} got columns={list(columns)!r}, expected one or more of {list(names)}, or their "
-            f"numbers from 0 to {len(names) - 1}."
+            f"{source} got columns={list(columns)!r}, expected one or more of {list(names)}, or "
+            f"their numbers from 0 to {len(names) - 1}."
         )
     return [place for place in places if place is not None]
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from densekit.errors import PictureError
+from densekit.exceptions import PictureError
 from densekit.plots import tools
 from densekit.training import History
 
@@ -78,7 +78,13 @@ class TrainingDisplay:
         if not history.n_epochs:
             raise PictureError("TrainingDisplay got the record of a fit without epochs.")
         axes = tools.grid_of_axes(
-            ax, 2, 1, who="TrainingDisplay", figsize=(6.4, 4.8), sharex=True, height_ratios=(3, 1)
+            ax,
+            2,
+            1,
+            source="TrainingDisplay",
+            figsize=(6.4, 4.8),
+            sharex=True,
+            height_ratios=(3, 1),
         )[:, 0]
         self.axes_, self.figure_ = axes, axes[0].figure
         self._plot_nats(axes[0])

@@ -108,15 +108,15 @@ def _log_det(subject: Subject) -> Finding:
         text = f"It takes a pass for each column, and there are {n_columns}."
         return Finding(name, "left out", text)
     estimator, part = subject.estimator, _first(subject.scored, N_ROWS_OF_LOG_DET)
-    transform, device = estimator.density_.transform, estimator.density_.anchor.device
+    device = estimator.density_.anchor.device
     x = torch.from_numpy(part.table).to(device)
     context = None
     if part.y is not None:
         encoded = subject.context.encode(part.y, "write_report")
         context = torch.from_numpy(encoded).to(device)
-    expected = autograd_log_det(transform, x, context)
+    expected = autograd_log_det(estimator.to_latents, x, context)
     with torch.no_grad():
-        found = transform(x, context)[1].double()
+        found = estimator.to_latents(x, context)[1].double()
     gap = ((found - expected).abs() / expected.abs().clamp_min(1)).max().item()
     verdict: Verdict = "passed" if gap <= MAX_LOG_DET_GAP else "failed"
     return Finding(
@@ -151,7 +151,9 @@ def _normalisation(subject: Subject, samples: Part) -> Finding:
 def _sum(subject: Subject, name: str) -> Finding:
     """Add up the masses of all states where they are few."""
     images, n = subject.images, subject.scored.table.shape[1]
-    levels = subject.estimator._levels() if images is None else tuple(range(images.n_levels))
+    levels = (
+        subject.estimator.density_.model.levels if images is None else tuple(range(images.n_levels))
+    )
     if levels is None or n * math.log(len(levels)) > math.log(MAX_STATES):
         return Finding(name, "left out", f"There are too many states of {n} numbers to add up.")
     states = np.array(list(itertools.product(levels, repeat=n)), dtype=np.float64)

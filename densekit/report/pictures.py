@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import ks_2samp
 
-from densekit.errors import MissingExtraError
+from densekit.exceptions import MissingExtraError
 from densekit.plots import ImageGrid, LatentDisplay, PairDisplay, TrainingDisplay, tools
 from densekit.plots.density import DensityDisplay
 from densekit.plots.latents import latents_and_base
@@ -185,7 +185,7 @@ def _levels(data: NDArray[np.float64], samples: NDArray[np.float64]) -> Picture:
     """Means and correlations of columns of levels, in rows and in samples; dots would coincide."""
 
     def plot(ax: Any) -> None:
-        axes = tools.grid_of_axes(ax, 2, 1, who="write_report", figsize=(WIDTH, 8.4))[:, 0]
+        axes = tools.grid_of_axes(ax, 2, 1, source="write_report", figsize=(WIDTH, 8.4))[:, 0]
         means = [data.mean(axis=0), samples.mean(axis=0)]
         can_vary = np.array([part.std(axis=0) > 0 for part in (data, samples)]).all(axis=0)
         pairs = np.triu_indices(int(can_vary.sum()), 1)

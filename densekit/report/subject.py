@@ -14,10 +14,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from densekit.data.columns import row_labels
 from densekit.data.context import Labels, Numbers, check_condition
-from densekit.data.images import Images
-from densekit.errors import ContextError, ShapeError
 from densekit.estimators.base import DensityEstimator
 from densekit.estimators.base_flow import BaseFlowEstimator
+from densekit.exceptions import ContextError, ShapeError
+from densekit.images.schema import Images
 
 MAX_ROWS, MIN_ROWS = 5000, 4
 MAX_NUMBERS = 4_000_000  # in all scored rows together: images are few

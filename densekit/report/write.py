@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from densekit.errors import MissingExtraError, PictureError
-from densekit.replacing import replacing
+from densekit.exceptions import MissingExtraError, PictureError
+from densekit.persistence.replacing import replacing
 from densekit.report import pictures
 from densekit.report.audit import audit, conclusion
 from densekit.report.facts import MAX_COLUMNS, facts, parameters, rows_used, strangest

@@ -12,7 +12,7 @@ case says how to build one object and where it is valid; a class lists its cases
         check(case)
 """
 
-from densekit.testing.cases import (
+from densekit.cases import (
     Case,
     DensityCase,
     DetectorCase,

@@ -8,10 +8,10 @@ import math
 import torch
 from torch import Tensor
 
+from densekit.cases import DensityCase
 from densekit.testing import tools
-from densekit.testing.cases import DensityCase
 from densekit.testing.module_checks import MODULE_CHECKS
-from densekit.testing.training_checks import check_gradient_pass_is_that_of_autograd
+from densekit.testing.training_checks import check_training_step_is_that_of_autograd
 
 N_SAMPLES = 20_000
 POINTS_PER_AXIS = {1: 20_001, 2: 601}
@@ -132,6 +132,6 @@ DENSITY_CHECKS = [
     check_integrates_to_one,
     check_samples_agree_with_log_prob,
     check_samples_follow_the_generator,
-    check_gradient_pass_is_that_of_autograd,
+    check_training_step_is_that_of_autograd,
     *MODULE_CHECKS,
 ]

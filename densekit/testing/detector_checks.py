@@ -12,9 +12,9 @@ import numpy as np
 from sklearn.base import clone
 
 from densekit import persistence
+from densekit.cases import DetectorCase
 from densekit.estimators.base import DensityEstimator
 from densekit.testing import tools
-from densekit.testing.cases import DetectorCase
 from densekit.testing.scikit_learn_checks import check_more_of_scikit_learn, check_scikit_learn
 
 FAR_AWAY = 100.0

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+from typing import Any
+
 import torch
 from torch import Tensor
 
+from densekit.cases import ElementwiseCase, TransformCase
 from densekit.elementwise.base import Elementwise
 from densekit.testing import tools
-from densekit.testing.cases import ElementwiseCase
+from densekit.testing.module_checks import check_fast_path_is_the_plain_one
+from densekit.testing.training_checks import check_training_step_is_that_of_autograd
+from densekit.transforms import Autoregressive, Coupling
 
 N_MAPS = 8
 GRID = torch.linspace(-8, 8, 4001, dtype=torch.float64)
@@ -110,6 +116,22 @@ def check_gradients_are_finite(case: ElementwiseCase) -> None:
             tools.require(gradient is None or bool(gradient.isfinite().all()), case, law)
 
 
+def check_kernel_is_the_plain_map(case: ElementwiseCase) -> None:
+    """Layers of a map with a compiled kernel give what its plain operations give, gradients too."""
+    if case.build().kernel is None:
+        return
+    for layer in (Coupling, Autoregressive):
+        inside = TransformCase(
+            f"{layer.__name__} of {case.name}", functools.partial(_build_layer, layer, case)
+        )
+        check_fast_path_is_the_plain_one(inside)
+        check_training_step_is_that_of_autograd(inside)
+
+
+def _build_layer(layer: Any, case: ElementwiseCase) -> Any:
+    return layer((4,), elementwise=case.build())
+
+
 ELEMENTWISE_CHECKS = [
     check_shapes_and_dtypes,
     check_elements_are_independent,
@@ -118,4 +140,5 @@ ELEMENTWISE_CHECKS = [
     check_round_trip,
     check_continuous,
     check_gradients_are_finite,
+    check_kernel_is_the_plain_map,
 ]

@@ -18,9 +18,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
 from densekit import persistence, registry
-from densekit.errors import ConstantColumnWarning, RepeatedValuesWarning
+from densekit.cases import EstimatorCase
+from densekit.exceptions import ConstantColumnWarning, RepeatedValuesWarning
 from densekit.testing import tools
-from densekit.testing.cases import EstimatorCase
+from densekit.testing.parameter_checks import check_parameters_have_effects
 from densekit.testing.scikit_learn_checks import check_more_of_scikit_learn, check_scikit_learn
 
 Check = Callable[[EstimatorCase], None]
@@ -375,6 +376,7 @@ _CHECKS: list[Check] = [
     check_scikit_learn,
     check_more_of_scikit_learn,
     check_refit_is_repeatable,
+    check_parameters_have_effects,
     check_scores,
     check_rows_are_scored_alone,
     check_units,

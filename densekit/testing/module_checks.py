@@ -7,9 +7,10 @@ import copy
 import torch
 from torch import Tensor
 
-from densekit import kernels
+from densekit import _kernels as kernels
+from densekit.cases import Case
 from densekit.testing import tools
-from densekit.testing.cases import Case
+from densekit.transforms import Chain
 from densekit.transforms.base import Transform
 
 FAST_EXACT, FAST_ROUGH = 1e-10, 1e-5  # what kernels must reach in float64 and in float32
@@ -165,6 +166,8 @@ def check_fast_path_is_the_plain_one(case: Case) -> None:
     """Kernels and ordinary operations give the same results and gradients, up to rounding."""
     for dtype, tolerance in ((torch.float64, FAST_EXACT), (torch.float32, FAST_ROUGH)):
         module = tools.build_module(case, dtype)
+        if isinstance(module, Transform):
+            module = Chain([module])  # which takes the fast path, where layers know one
         x, context = _inputs(case, module, n_rows=N_ROWS_FOR_KERNELS, dtype=dtype)
         fast = _results_and_gradients(module, x, context)
         with kernels.plain():
@@ -172,24 +175,6 @@ def check_fast_path_is_the_plain_one(case: Case) -> None:
         for name, value in expected.items():
             law = f"{name} of the fast path is not that of the plain one ({dtype})"
             tools.require_close(fast[name], value, case, law, tolerance)
-
-
-def check_folding_changes_nothing(case: Case) -> None:
-    """What `fold` gives for few rows is what the module itself gives, and stays when it learns."""
-    for dtype, tolerance in ((torch.float64, FAST_EXACT), (torch.float32, FAST_ROUGH)):
-        module = tools.build_module(case, dtype)
-        x, context = _inputs(case, module, n_rows=N_ROWS_FOLDED, dtype=dtype)
-        if context is not None:
-            return
-        is_transform = isinstance(module, Transform)
-        with torch.no_grad():
-            expected = module(x) if is_transform else (module.log_prob(x),)
-        run = module.fold()
-        tools.shake(module, 5)
-        values = run(x.numpy().copy())
-        for value, whole in zip(values if is_transform else (values,), expected, strict=True):
-            law = f"fold gives {value.dtype} that is not what the module gives ({dtype})"
-            tools.require_close(torch.from_numpy(value), whole, case, law, tolerance)
 
 
 def check_state_dict_holds_everything(case: Case) -> None:
@@ -298,7 +283,6 @@ MODULE_CHECKS = [
     check_every_parameter_gets_a_gradient,
     check_gradients_are_those_of_differences,
     check_fast_path_is_the_plain_one,
-    check_folding_changes_nothing,
     check_state_dict_holds_everything,
     check_constants_are_buffers,
     check_wrong_shape_is_refused,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from densekit import discovery, registry
-from densekit.testing.cases import (
+from densekit.cases import (
     Case,
     DensityCase,
     DetectorCase,

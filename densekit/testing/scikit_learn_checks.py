@@ -7,9 +7,9 @@ import warnings
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import estimator_checks
 
-from densekit.errors import ConstantColumnWarning, LabelWarning, RepeatedValuesWarning
+from densekit.cases import Case
+from densekit.exceptions import ConstantColumnWarning, LabelWarning, RepeatedValuesWarning
 from densekit.testing import tools
-from densekit.testing.cases import Case
 
 N_EPOCHS = 2  # of its many fits, none of which has to be a good one
 # Checks that scikit-learn has, but does not call from check_estimator.

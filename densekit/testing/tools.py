@@ -13,8 +13,8 @@ from sklearn.base import clone
 from sklearn.datasets import make_moons
 from torch import Tensor, nn
 
-from densekit.errors import ContractError
-from densekit.testing.cases import Case, DensityCase, EstimatorCase, TransformCase
+from densekit.cases import Case, DensityCase, EstimatorCase, TransformCase
+from densekit.exceptions import ContractError
 
 N_ROWS = 6
 N_MOONS = 400

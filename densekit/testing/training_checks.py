@@ -5,16 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from densekit import kernels
+from densekit import _kernels as kernels
+from densekit.cases import REAL_LINE, DensityCase, TransformCase
 from densekit.densities import Flow, Normal
-from densekit.densities.base import Density
+from densekit.densities.base import Density, training_step_of
 from densekit.testing import tools
-from densekit.testing.cases import REAL_LINE, DensityCase, TransformCase
 from densekit.testing.module_checks import FAST_EXACT, FAST_ROUGH, N_ROWS_FOR_KERNELS
 from densekit.transforms import ActNorm, Chain
 
 
-def check_gradient_pass_is_that_of_autograd(case: DensityCase | TransformCase) -> None:
+def check_training_step_is_that_of_autograd(case: DensityCase | TransformCase) -> None:
     """A training step sees the log-likelihood, and its gradients, that autograd sees.
 
     A transform is seen in a flow, behind another layer that wants gradients of the rows.
@@ -47,7 +47,7 @@ def _step(density: Density, x: Tensor, context: Tensor | None, weight: Tensor) -
     parameters = dict(density.named_parameters())
     if not parameters:
         return {}
-    run = density.gradient_pass()
+    run = training_step_of(density)
     run(x, context, weight)
     for parameter in parameters.values():
         if parameter.grad is not None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from densekit.cases import REAL_LINE, TransformCase
 from densekit.testing import tools
-from densekit.testing.cases import REAL_LINE, TransformCase
 from densekit.testing.module_checks import MODULE_CHECKS
-from densekit.testing.training_checks import check_gradient_pass_is_that_of_autograd
+from densekit.testing.training_checks import check_training_step_is_that_of_autograd
 
 FAR_OUT = 1e3
 
@@ -107,6 +107,6 @@ TRANSFORM_CHECKS = [
     check_log_dets_cancel,
     check_finite_far_out,
     check_statistics_keep_the_bijection,
-    check_gradient_pass_is_that_of_autograd,
+    check_training_step_is_that_of_autograd,
     *MODULE_CHECKS,
 ]

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from densekit import files
-from densekit.errors import CheckpointError, CheckpointWarning, DensekitError, shorten
+from densekit.exceptions import CheckpointError, CheckpointWarning, DensekitError, shorten
+from densekit.persistence import container as files
 
 KIND = "checkpoint"
 _EACH_EPOCH = ("train_nats", "learning_rate", "seconds")  # parts of a history
@@ -40,7 +40,7 @@ class Checkpoint:
         What makes a fit the one it is, such as hashes of its data, by names for the error.
     generator : torch.Generator
         Gets the seed of the fit that goes on.
-    who : str
+    source : str
         The estimator, for messages.
 
     Raises
@@ -60,9 +60,9 @@ class Checkpoint:
         fingerprint: Mapping[str, str],
         generator: torch.Generator,
         *,
-        who: str,
+        source: str,
     ):
-        self._path, self._fingerprint, self._who = Path(path), dict(fingerprint), who
+        self._path, self._fingerprint, self._who = Path(path), dict(fingerprint), source
         self._run: State | None = None
         self._trials: State | None = None
         self._is_mine = self._path.exists()
@@ -76,7 +76,7 @@ class Checkpoint:
                 require(len(tensors) == n_known, "it holds tensors that nothing takes")
                 generator.manual_seed(plain["seed"])
         elif not self._path.parent.is_dir():
-            raise FileNotFoundError(f"{who} got checkpoint={os.fspath(path)!r} in no folder.")
+            raise FileNotFoundError(f"{source} got checkpoint={os.fspath(path)!r} in no folder.")
         self._seed = generator.initial_seed()
         self._written = time.monotonic()
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from densekit import kernels
-from densekit.densities.base import Density
-from densekit.errors import ParameterError
+from densekit import _kernels as kernels
+from densekit.densities.base import Density, training_step_of
+from densekit.exceptions import ParameterError
 from densekit.training.checkpoint import State
 from densekit.training.muon import Muon, find_matrices
 from densekit.training.weights import Weights
@@ -66,7 +66,7 @@ class Learner:
         self.weights = Weights([*by_adam, *by_muon])
         self.learning_rate, self._average_decay = learning_rate, average_decay
         # Before any copy of the weights: it may set weights to zero that masks hide.
-        self._gradient_pass = density.gradient_pass() if len(self.weights) else None
+        self._training_step = training_step_of(density) if len(self.weights) else None
         self._is_fast = kernels.is_usable(self.weights.vector)
         self.restart()
 
@@ -110,7 +110,7 @@ class Learner:
             The mean or the gradient is not finite; no weight has changed then.
         """
         self.weights.gradient.zero_()
-        nats = self._gradient_pass(x, context, weight)  # type: ignore[misc]
+        nats = self._training_step(x, context, weight)  # type: ignore[misc]
         norm = self._norm()
         if not (math.isfinite(nats) and math.isfinite(norm)):
             raise NonFiniteError(f"the mean was {nats} nats, the gradient's norm {norm}")
@@ -126,7 +126,8 @@ class Learner:
         """Of the gradient."""
         gradient = self.weights.gradient
         if self._is_fast:
-            return math.sqrt(kernels.norm_squared(gradient.numpy()))
+            norm_squared = kernels.function("norm_squared", gradient.dtype)
+            return math.sqrt(norm_squared(len(gradient), gradient.data_ptr()))
         return gradient.norm().item()
 
 
@@ -134,20 +135,25 @@ class CompiledAdam:
     """Adam, clipping and averaging in one pass over memory."""
 
     def __init__(self, weights: Tensor, gradient: Tensor, average: Tensor):
-        self._vectors = weights.numpy(), gradient.numpy()
-        self._moments = np.zeros_like(self._vectors[0]), np.zeros_like(self._vectors[0])
-        self._average = average.numpy()
+        self._vectors = weights, gradient, average
+        self._moments = torch.zeros_like(weights), torch.zeros_like(weights)
 
     def moments(self) -> tuple[Tensor, Tensor]:
-        return torch.from_numpy(self._moments[0]), torch.from_numpy(self._moments[1])
+        return self._moments
 
     def set_moments(self, first: Tensor, second: Tensor, n_steps: int) -> None:
-        self._moments[0][:], self._moments[1][:] = first.numpy(), second.numpy()
+        for moment, value in zip(self._moments, (first, second), strict=True):
+            moment.copy_(value)
 
     def step(self, n_steps: int, rate: float, clip: float, share: float) -> None:
         unbiased = [1 - decay**n_steps for decay in _DECAYS]
-        factors = clip, rate / unbiased[0], unbiased[1] ** -0.5, _EPSILON, share
-        kernels.step_adam(*self._vectors, self._moments, self._average, _DECAYS, factors)
+        factors = clip, rate / unbiased[0], unbiased[1] ** -0.5, _EPSILON, share, *_DECAYS
+        weights, gradient, average = self._vectors
+        kernels.function("step_adam", weights.dtype)(
+            *(len(weights), weights.data_ptr(), gradient.data_ptr()),
+            *(moment.data_ptr() for moment in self._moments),
+            *(average.data_ptr(), (ctypes.c_double * len(factors))(*factors)),
+        )
 
 
 class PlainAdam:

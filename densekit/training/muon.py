@@ -39,7 +39,9 @@ def find_matrices(model: nn.Module) -> list[Matrix]:
     for module in model.modules():
         if not isinstance(module, MLP | MaskedMLP):
             continue
-        for weight, mask in zip(module.weights_and_biases()[0], module.masks(), strict=True):
+        weights = module.weights_and_biases()[0]
+        masks = module.masks() if isinstance(module, MaskedMLP) else [None] * len(weights)
+        for weight, mask in zip(weights, masks, strict=True):
             if weight.requires_grad and min(weight.shape) >= MIN_SIDE:
                 found.setdefault(id(weight), Matrix(weight, mask))
     return sorted(found.values(), key=lambda matrix: matrix.shape)

@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
 
 from densekit.data.rows import Rows, in_chunks, index_by_weight
 from densekit.densities.base import Density
-from densekit.errors import DivergenceError
+from densekit.exceptions import DivergenceError
 from densekit.training.checkpoint import State, below, require
-from densekit.training.contrast import Contrast
 from densekit.training.history import History
 from densekit.training.learner import Learner, NonFiniteError
 
@@ -26,8 +25,20 @@ ROLLBACK_FACTOR = 0.3  # of the learning rate, at each rollback
 PLATEAU_FACTOR = 0.5  # of noise or learning rate, after a third of the patience without progress
 # Adam's first steps move all weights by the learning rate, and together they move a deep flow far.
 WARM_UP_STEPS = 100
-CONTRAST_FROM = 0.25  # of all steps; classes that are hardly known yet only disturb
+LATE_FROM = 0.25  # of all steps: strokes and shapes are known by then
 LEAST_NOISE = 0.01  # what is less becomes none
+
+
+class LateObjective(Protocol):
+    """What is to be learned beside likelihood in the last part of training."""
+
+    state: Tensor
+    """What it has learned of itself, for checkpoints."""
+
+    def widen(
+        self, density: Density, batch: Rows, generator: torch.Generator
+    ) -> tuple[Rows, float]:
+        """A batch whose likelihood has the gradient of both, and by how much its nats exceed."""
 
 
 class Run:
@@ -48,9 +59,9 @@ class Run:
         self._draw_weight = None if train.is_even else train.weight
         self.train = replace(train, weight=torch.ones_like(train.weight))
         self.history = History()
-        self._contrast: Contrast | None = None
-        if trainer.contrast:
-            self._contrast = Contrast(trainer.contrast, train.context, generator.device)
+        self._late: LateObjective | None = None
+        if trainer.late_objective is not None:
+            self._late = trainer.late_objective(train.context, generator.device)
         self._learner = Learner(
             density, trainer.learning_rate, trainer.average_decay, trainer.optimizer
         )
@@ -66,7 +77,7 @@ class Run:
 
     def is_done(self) -> bool:
         is_out_of_patience = self._since_best >= self.options.n_iter_no_change
-        if self.options.contrast and not self._has_contrast(self.history.n_epochs):
+        if self._late is not None and not self._is_late(self.history.n_epochs):
             is_out_of_patience = False  # another objective is still to come
         return (
             not len(self._weights)
@@ -89,14 +100,14 @@ class Run:
             history.validation_nats.append(validation_nats + self._validation_offset)
         history.learning_rate.append(self._learner.learning_rate)
         history.seconds.append(time.monotonic() - self._start)
-        if self._has_contrast(history.n_epochs) and not self._has_contrast(history.n_epochs - 1):
+        if self._is_late(history.n_epochs) and not self._is_late(history.n_epochs - 1):
             self._best_score, self._since_best = -math.inf, 0  # which knew likelihood alone
         # Without the offset, so that the units of X cannot sway a comparison by rounding.
         self._keep_if_best(train_nats if validation_nats is None else validation_nats)
 
-    def _has_contrast(self, n_epochs: int) -> bool:
-        """Whether the last of so many epochs told classes apart."""
-        return self.options.contrast > 0 and n_epochs > CONTRAST_FROM * self.options.max_epochs
+    def _is_late(self, n_epochs: int) -> bool:
+        """Whether the last of so many epochs had another objective beside likelihood."""
+        return self._late is not None and n_epochs > LATE_FROM * self.options.max_epochs
 
     def state(self) -> State:
         """All that the epochs to come depend on, at the end of one."""
@@ -110,8 +121,8 @@ class Run:
             "learner": learner.plain,
         }
         tensors = {"best_weights": self._best_weights, "generator": self.generator.get_state()}
-        if self._contrast is not None:
-            tensors["confusion"] = self._contrast.confusion
+        if self._late is not None:
+            tensors["late_objective"] = self._late.state
         tensors |= {f"other.{name}": value for name, value in self._other_state().items()}
         return State(plain, tensors | {f"learner.{k}": v for k, v in learner.tensors.items()})
 
@@ -129,8 +140,8 @@ class Run:
         self._best_weights = tensors["best_weights"].to(self._weights.vector.device)
         self._learner.restore(State(plain["learner"], below("learner.", tensors)))
         self.generator.set_state(tensors["generator"])
-        if self._contrast is not None:
-            self._contrast.confusion = tensors["confusion"].to(self.generator.device)
+        if self._late is not None:
+            self._late.state = tensors["late_objective"].to(self.generator.device)
         self.density.load_state_dict(below("other.", tensors), strict=False)
 
     def _other_state(self) -> dict[str, Tensor]:
@@ -182,9 +193,9 @@ class Run:
         """Take one gradient step; return the batch's mean nats before it."""
         batch = self.train.take(index)
         batch.x = self._blur(batch)
-        if self._contrast is None or share_done < CONTRAST_FROM:
+        if self._late is None or share_done < LATE_FROM:
             return self._learner.step(batch.x, batch.context, batch.weight)
-        wide, excess = self._contrast.widen(self.density, batch, self.generator)
+        wide, excess = self._late.widen(self.density, batch, self.generator)
         return self._learner.step(wide.x, wide.context, wide.weight) - excess
 
     def _blur(self, batch: Rows) -> Tensor:
@@ -243,7 +254,7 @@ class Run:
         self.history.n_rollbacks += 1
         if self.history.n_rollbacks > MAX_ROLLBACKS:
             raise DivergenceError(
-                f"{self.options.who}: training diverged in epoch {self.history.n_epochs + 1} "
+                f"{self.options.source}: training diverged in epoch {self.history.n_epochs + 1} "
                 f"({error}), also after {MAX_ROLLBACKS} restarts from the best weights at lower "
                 f"learning rates; start with less than learning_rate={self.options.learning_rate} "
                 "and look for extreme values in X."

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from densekit.data.rows import Rows
 from densekit.densities.base import Density
-from densekit.errors import InterruptedFitWarning
+from densekit.exceptions import InterruptedFitWarning
 from densekit.training.checkpoint import Checkpoint
 from densekit.training.history import History
 from densekit.training.progress import progress_bar
-from densekit.training.run import Run
+from densekit.training.run import LateObjective, Run
 
 SECONDS_BETWEEN_CHECKPOINTS = 180.0  # little is lost, and writing costs nothing to speak of
 BAR_FORMAT = "{desc} {n_fmt}/{total_fmt} |{bar:5}| {remaining} left{postfix}"
@@ -48,14 +50,14 @@ class Trainer:
     optimizer : {"adam", "muon"}
         Adam (Kingma 2015), or Muon (Jordan 2024) for the matrices inside perceptrons and Adam for
         all else.
-    contrast : float
-        Weight of telling classes apart beside likelihood, in the last part of training; above
-        zero for a density whose context is one of several classes, one-hot.
+    late_objective : callable, optional
+        Makes, of the context of the training rows and a device, what is to be learned beside
+        likelihood in the last part of training: a `LateObjective`.
     checkpoint_seconds : float
         After which the end of an epoch writes the checkpoint.
     verbose : int
         1 shows a progress bar.
-    who : str
+    source : str
         Name of the estimator, for messages.
 
     Notes
@@ -73,10 +75,10 @@ class Trainer:
     average_decay: float = 0.99
     schedule: str = "plateau"
     optimizer: str = "adam"
-    contrast: float = 0.0
+    late_objective: Callable[[Tensor | None, torch.device], LateObjective] | None = None
     checkpoint_seconds: float = SECONDS_BETWEEN_CHECKPOINTS
     verbose: int = 0
-    who: str = "Trainer"
+    source: str = "Trainer"
 
     def fit(
         self,
@@ -115,7 +117,7 @@ class Trainer:
                 is_shown=self.verbose > 0,
                 total=self.max_epochs,
                 initial=run.history.n_epochs,
-                desc=self.who,
+                desc=self.source,
                 bar_format=BAR_FORMAT,
             ) as bar:
                 while not run.is_done():
@@ -128,7 +130,7 @@ class Trainer:
         except KeyboardInterrupt:
             run.history.interrupted = True
             warnings.warn(
-                f"{self.who}: training was interrupted in epoch {run.history.n_epochs + 1}; "
+                f"{self.source}: training was interrupted in epoch {run.history.n_epochs + 1}; "
                 f"{run.kept()} are kept.",
                 InterruptedFitWarning,
                 stacklevel=2,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from densekit.data.rows import Rows
 from densekit.densities.base import Density
-from densekit.errors import DivergenceError
+from densekit.exceptions import DivergenceError
 from densekit.training.checkpoint import (
     Checkpoint,
     State,

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from densekit import kernels
+from densekit import _kernels as kernels
+from densekit.cases import TransformCase
 from densekit.networks import MaskedMLP
-from densekit.transforms.base import RowMap, Transform, build_elementwise, check_vector, fold_layer
-
-if TYPE_CHECKING:
-    from densekit.testing.cases import TransformCase
+from densekit.transforms.base import Transform, build_elementwise, check_vector, kernel_of
 
 
 class Autoregressive(Transform):
@@ -55,26 +53,13 @@ class Autoregressive(Transform):
         )
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        kernel, network = self.elementwise.kernel, self.network
-        if kernel and kernels.is_usable(x, network.output.weight):
-            everything = slice(None)
-            layer = kernels.Layer(kernel, everything, everything, network.masks())
-            given = self._flat(context)
-            rows, log_det = kernels.map_layer(
-                x.T.contiguous(),
-                None if given is None else given.T.to(x.dtype),
-                layer,
-                *network.weights_and_biases(),
-            )
-            return rows.T, log_det
-        params = network(x, self._flat(context))
+        params = self.network(x, self._flat(context))
         z, log_slope = self.elementwise.forward(x, params)
         return z, log_slope.sum(1)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        kernel = self.elementwise.kernel
-        is_fast = len(self.network.hidden) and kernels.is_usable(z, self.network.output.weight)
-        if kernel and is_fast:
+        kernel = kernel_of(self.elementwise)
+        if kernel is not None and kernels.is_usable(z, self.network.output.weight):
             if torch.is_grad_enabled():
                 return self.network.solve_map_with_gradient(kernel, z, self._flat(context))
             x, slopes = self.network.solve_map(kernel, z, self._flat(context))
@@ -89,26 +74,20 @@ class Autoregressive(Transform):
         x = self.network.solve(step, len(z), self._flat(context))
         return x, torch.stack(log_slopes).sum(0)
 
-    def fold(self) -> RowMap:
-        kernel, network = self.elementwise.kernel, self.network
-        if kernel is None or not len(network.hidden) or self.context_shape is not None:
-            return super().fold()
-        features = torch.arange(network.n_features)
+    def compiled_steps(
+        self, workspace: kernels.Workspace, *, learns: bool
+    ) -> list[kernels.CompiledStep]:
+        kernel, network = kernel_of(self.elementwise), self.network
         weights, biases = network.weights_and_biases()
-        masked = [w * mask for w, mask in zip(weights, network.masks(), strict=True)]
-        return fold_layer(kernel, features, features, masked, biases)
-
-    def passes(self, scratch: kernels.Scratch) -> list[kernels.Pass]:
-        kernel, network = self.elementwise.kernel, self.network
-        weights, biases = network.weights_and_biases()
-        if kernel is None or not kernels.is_usable(*weights):
-            return super().passes(scratch)
-        if not kernels.is_learned(*weights, *biases):
-            return super().passes(scratch)
-        everything = slice(None)
-        layer = kernels.Layer(kernel, everything, everything, network.masks())
-        features = torch.arange(network.n_features)
-        return [kernels.LayerPass(layer, features, weights, biases, scratch)]
+        if kernel is None or (learns and not kernels.is_learned(*weights, *biases)):
+            return super().compiled_steps(workspace, learns=learns)
+        everything = torch.arange(network.n_features)
+        layer = kernels.Layer(
+            *(kernel, everything, everything, weights, biases),
+            masks=network.masks(),
+            network=network.for_inverse,
+        )
+        return [kernels.LayerStep(layer, workspace, learns=learns)]
 
     def _flat(self, context: Tensor | None) -> Tensor | None:
         if self.context_shape is None or context is None:
@@ -117,8 +96,6 @@ class Autoregressive(Transform):
 
     @classmethod
     def example_cases(cls) -> list[TransformCase]:
-        from densekit.testing.cases import TransformCase
-
         return [
             TransformCase("Autoregressive(affine)", lambda: cls((4,))),
             TransformCase(

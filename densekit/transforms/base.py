@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from densekit import registry
+from densekit._kernels import CompiledStep, MapKernel, PlainStep, Workspace
+from densekit.cases import TransformCase
 from densekit.elementwise import Affine, Elementwise, Spline
-from densekit.errors import ContextError, PluginTypeError, ShapeError
-from densekit.kernels import MapKernel, Pass, Scratch, map_rows
-from densekit.recorded import Recorded
-from densekit.transforms.passes import AutogradPass
-
-if TYPE_CHECKING:
-    from densekit.testing.cases import TransformCase
-
-
-Array = NDArray[Any]
-RowMap = Callable[[Array], tuple[Array, Array]]
+from densekit.exceptions import ContextError, PluginTypeError, ShapeError
+from densekit.recorded import Recorded, is_defined_with
 
 
 class Transform(Recorded, nn.Module, ABC):
@@ -63,10 +53,6 @@ class Transform(Recorded, nn.Module, ABC):
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
-        if "forward" in cls.__dict__ and "fold" not in cls.__dict__:
-            cls.fold = Transform.fold  # type: ignore[method-assign]  # that of a parent maps otherwise
-        if "forward" in cls.__dict__ and "passes" not in cls.__dict__:
-            cls.passes = Transform.passes  # type: ignore[method-assign]
         guard_shapes(cls, "forward", "event_shape", _no_latents, _check_pair("forward"))
         guard_shapes(cls, "inverse", "output_shape", _no_rows, _check_pair("inverse"))
 
@@ -90,31 +76,17 @@ class Transform(Recorded, nn.Module, ABC):
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Map latents to data; the log-determinant is that of this direction."""
 
-    def fold(self) -> RowMap:
-        """Freeze `forward` for few rows: constants folded, no autograd, arrays in and out.
+    def compiled_steps(self, workspace: Workspace, *, learns: bool) -> list[CompiledStep]:
+        """The fast way through, step by step, if a subclass knows one; for rows that are vectors.
 
-        Returns
-        -------
-        callable
-            Maps an array x of shape ``(batch, *event_shape)`` to arrays z and log_det as `forward`
-            does. What is learned later does not change it. Subclasses may know faster ways than
-            this one, which calls a copy of the layer.
+        Parameters
+        ----------
+        workspace : Workspace
+        learns : bool
+            Whether gradients will be asked for. Parameters, and their gradients, keep their memory
+            as long as the steps are used.
         """
-        twin = copy.deepcopy(self).eval().requires_grad_(False)
-
-        def run(x: Array) -> tuple[Array, Array]:
-            z, log_det = twin(torch.from_numpy(x))
-            return z.numpy(), log_det.numpy()
-
-        return run
-
-    def passes(self, scratch: Scratch) -> list[Pass]:
-        """How a batch goes through in training, step by step; subclasses may know fast ways.
-
-        For rows that are vectors. Parameters keep their memory, and their gradients theirs, as long
-        as the passes are used.
-        """
-        return [AutogradPass(self)]
+        return [PlainStep(self)]
 
     def fit_statistics(self, x: Tensor) -> None:
         """Set what is computed from data and not learned; called once, before training."""
@@ -122,8 +94,6 @@ class Transform(Recorded, nn.Module, ABC):
     @classmethod
     def example_cases(cls) -> list[TransformCase]:
         """Say how to build examples for the contract kit; the default is one of three features."""
-        from densekit.testing.cases import TransformCase
-
         return [TransformCase(cls.__name__, lambda: cls((3,)))]
 
 
@@ -197,34 +167,32 @@ def _check_pair(method: str) -> Callable[[Any, Any, int], None]:
     return check
 
 
-def check_context(who: str, context: Tensor | None, expected: tuple[int, ...]) -> None:
+def check_context(source: str, context: Tensor | None, expected: tuple[int, ...]) -> None:
     """Raise a ContextError unless there is a context of the expected shape."""
     if context is None:
-        raise ContextError(f"{who} is conditional and got no context; give one row for each row.")
+        raise ContextError(
+            f"{source} is conditional and got no context; give one row for each row."
+        )
     if context.shape[1:] != expected:
         raise ContextError(
-            f"{who} got a context of shape {tuple(context.shape)}, "
+            f"{source} got a context of shape {tuple(context.shape)}, "
             f"expected (batch, {', '.join(map(str, expected))})."
         )
 
 
-def fold_layer(
-    kernel: MapKernel, kept: Tensor, moved: Tensor, weights: list[Tensor], biases: list[Tensor]
-) -> RowMap:
-    """Freeze a layer that maps some features by what its network makes of others."""
-    features = kept.numpy().copy(), moved.numpy().copy()
-    network = tuple(
-        tuple(np.ascontiguousarray(t.detach().numpy()).copy() for t in part)
-        for part in (weights, biases)
-    )
-    options = kernel.is_spline, kernel.numbers(weights[0].dtype)
+def compiled_steps_of(
+    transform: Transform, workspace: Workspace, *, learns: bool
+) -> list[CompiledStep]:
+    """A transform's own steps, unless a subclass maps otherwise than they do."""
+    if is_defined_with(transform, "compiled_steps", "forward"):
+        return transform.compiled_steps(workspace, learns=learns)
+    return [PlainStep(transform)]
 
-    def run(x: Array) -> tuple[Array, Array]:
-        z, log_det = np.empty_like(x), np.empty(len(x), x.dtype)
-        map_rows(x, *features, *network, *options, z, log_det)
-        return z, log_det
 
-    return run
+def kernel_of(elementwise: Elementwise) -> MapKernel | None:
+    """A map's compiled twin, unless a subclass maps otherwise than it does."""
+    is_twin = all(is_defined_with(elementwise, "kernel", name) for name in ("forward", "inverse"))
+    return elementwise.kernel if is_twin else None
 
 
 def build_elementwise(spec: Any, event_shape: Sequence[int]) -> Elementwise:
@@ -239,8 +207,8 @@ def build_elementwise(spec: Any, event_shape: Sequence[int]) -> Elementwise:
     return built
 
 
-def check_vector(who: str, event_shape: Sequence[int]) -> int:
+def check_vector(source: str, event_shape: Sequence[int]) -> int:
     """Return the number of features; raise a ShapeError unless rows are vectors."""
     if len(tuple(event_shape)) != 1:
-        raise ShapeError(f"{who} got event_shape={tuple(event_shape)}, expected (n_features,).")
+        raise ShapeError(f"{source} got event_shape={tuple(event_shape)}, expected (n_features,).")
     return int(event_shape[0])

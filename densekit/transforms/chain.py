@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from densekit.errors import ShapeError
-from densekit.kernels import Pass, Scratch
-from densekit.transforms.base import Array, RowMap, Transform
-
-if TYPE_CHECKING:
-    from densekit.testing.cases import TransformCase
+from densekit._kernels import CompiledStep, Workspace, is_usable, steps_of
+from densekit.cases import TransformCase
+from densekit.exceptions import ShapeError
+from densekit.transforms.base import Transform, compiled_steps_of
 
 
 class Chain(Transform):
@@ -51,6 +48,8 @@ class Chain(Transform):
             context_shape=contexts[0] if contexts else None,
         )
         self.transforms = nn.ModuleList(steps)
+        shapes = [self.event_shape, *(step.output_shape for step in steps)]
+        self._maps_vectors = all(len(shape) == 1 for shape in shapes)
 
     @property
     def output_shape(self) -> tuple[int, ...]:
@@ -62,6 +61,14 @@ class Chain(Transform):
         return cast("list[Transform]", list(self.transforms))
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        if self._may_be_fast(x):
+            with steps_of(self, self._steps_without_gradients) as steps:
+                if steps is not None:
+                    rows, log_det = x.T.clone(memory_format=torch.contiguous_format), _zeros(x)
+                    given = None if context is None else context.to(x.dtype)
+                    for compiled in steps:
+                        rows = compiled.forward(rows, given, log_det)
+                    return rows.T, log_det
         total = x.new_zeros(x.shape[0])
         for step in self.steps:
             x, log_det = step(x, context)
@@ -69,26 +76,35 @@ class Chain(Transform):
         return x, total
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        if self._may_be_fast(z):
+            with steps_of(self, self._steps_without_gradients) as steps:
+                if steps is not None:
+                    rows, log_det = z.T.clone(memory_format=torch.contiguous_format), _zeros(z)
+                    given = None if context is None else context.to(z.dtype)
+                    for compiled in reversed(steps):
+                        rows = compiled.inverse(rows, given, log_det)
+                    return rows.T, log_det
         total = z.new_zeros(z.shape[0])
         for step in reversed(self.steps):
             z, log_det = step.inverse(z, context)
             total = total + log_det
         return z, total
 
-    def fold(self) -> RowMap:
-        runs = [step.fold() for step in self.steps]
+    def compiled_steps(self, workspace: Workspace, *, learns: bool) -> list[CompiledStep]:
+        return [
+            part
+            for step in self.steps
+            for part in compiled_steps_of(step, workspace, learns=learns)
+        ]
 
-        def run(x: Array) -> tuple[Array, Array]:
-            total = np.zeros(len(x), x.dtype)
-            for run_step in runs:
-                x, log_det = run_step(x)
-                total += log_det
-            return x, total
+    def _may_be_fast(self, x: Tensor) -> bool:
+        if torch.is_grad_enabled() or not self._maps_vectors:
+            return False
+        first = next(self.parameters(), None)
+        return first is not None and not first.is_inference() and is_usable(x, first)
 
-        return run
-
-    def passes(self, scratch: Scratch) -> list[Pass]:
-        return [part for step in self.steps for part in step.passes(scratch)]
+    def _steps_without_gradients(self) -> list[CompiledStep]:
+        return self.compiled_steps(Workspace(), learns=False)
 
     @torch.no_grad()
     def fit_statistics(self, x: Tensor) -> None:
@@ -106,7 +122,6 @@ class Chain(Transform):
 
     @classmethod
     def example_cases(cls) -> list[TransformCase]:
-        from densekit.testing.cases import TransformCase
         from densekit.transforms.coupling import Coupling
         from densekit.transforms.permutation import Permutation
         from densekit.transforms.scaling import ActNorm
@@ -118,3 +133,7 @@ class Chain(Transform):
             ),
             TransformCase("Chain()", lambda: cls([], event_shape=(2,))),
         ]
+
+
+def _zeros(rows: Tensor) -> Tensor:
+    return rows.new_zeros(len(rows))

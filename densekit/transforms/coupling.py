@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from densekit import kernels
-from densekit.errors import ParameterError
+from densekit import _kernels as kernels
+from densekit.cases import TransformCase
+from densekit.exceptions import ParameterError
 from densekit.networks import MLP
-from densekit.transforms.base import RowMap, Transform, build_elementwise, check_vector, fold_layer
-
-if TYPE_CHECKING:
-    from densekit.testing.cases import TransformCase
+from densekit.transforms.base import Transform, build_elementwise, check_vector, kernel_of
 
 
 class Coupling(Transform):
@@ -56,7 +54,6 @@ class Coupling(Transform):
         self.register_buffer("kept", is_kept.nonzero()[:, 0])
         self.register_buffer("moved", (~is_kept).nonzero()[:, 0])
         self.register_buffer("restore", torch.argsort(torch.cat([self.kept, self.moved])))
-        self._kept, self._moved = (_as_slice(index) for index in (self.kept, self.moved))
         self.elementwise = build_elementwise(elementwise, event_shape)
         n_context = 0 if self.context_shape is None else math.prod(self.context_shape)
         self.network = MLP(
@@ -66,54 +63,26 @@ class Coupling(Transform):
         )
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        kernel = self._usable_kernel(x)
-        if kernel is None:
-            return self._map(x, context, self.elementwise.forward)
-        return self._run_kernel(kernels.map_layer, kernel, x, context)
+        return self._map(x, context, self.elementwise.forward)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        kernel = self._usable_kernel(z)
-        if kernel is None or torch.is_grad_enabled():
-            return self._map(z, context, self.elementwise.inverse)
-        return self._run_kernel(kernels.unmap_layer, kernel, z, context)
-
-    def _usable_kernel(self, x: Tensor) -> kernels.MapKernel | None:
-        is_usable = self.network.n_inputs and kernels.is_usable(x, self.network.weight)
-        return self.elementwise.kernel if is_usable else None
-
-    def _run_kernel(
-        self, run: Any, kernel: kernels.MapKernel, x: Tensor, context: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        rows = x.T.contiguous()  # features first, as kernels want them
-        layer = self._layer(kernel)
-        network = self.network.weights_and_biases()
-        z, log_det = run(rows, self._flat(context, x.dtype), layer, *network)
-        return z.T, log_det
+        return self._map(z, context, self.elementwise.inverse)
 
     def _map(self, x: Tensor, context: Tensor | None, direction: Any) -> tuple[Tensor, Tensor]:
-        rows = x.T.contiguous()
+        rows = x.T.contiguous()  # features first
         kept, moved = rows[self.kept], rows[self.moved]
         mapped, log_slope = direction(moved.T, self._params(kept, context))
         return torch.cat([kept, mapped.T])[self.restore].T, log_slope.sum(1)
 
-    def fold(self) -> RowMap:
-        kernel, network = self.elementwise.kernel, self.network
-        if kernel is None or not len(network.hidden) or self.context_shape is not None:
-            return super().fold()
-        return fold_layer(kernel, self.kept, self.moved, *network.weights_and_biases())
-
-    def passes(self, scratch: kernels.Scratch) -> list[kernels.Pass]:
-        if not self.network.n_inputs:
-            return super().passes(scratch)
+    def compiled_steps(
+        self, workspace: kernels.Workspace, *, learns: bool
+    ) -> list[kernels.CompiledStep]:
+        kernel = kernel_of(self.elementwise)
         weights, biases = self.network.weights_and_biases()
-        kernel = self._usable_kernel(weights[0])
-        if kernel is None or not kernels.is_learned(*weights, *biases):
-            return super().passes(scratch)
-        return [kernels.LayerPass(self._layer(kernel), self.moved, weights, biases, scratch)]
-
-    def _layer(self, kernel: kernels.MapKernel) -> kernels.Layer:
-        # Features that stand side by side are read without a copy.
-        return kernels.Layer(kernel, self._kept or self.kept, self._moved or self.moved, masks=None)
+        if kernel is None or (learns and not kernels.is_learned(*weights, *biases)):
+            return super().compiled_steps(workspace, learns=learns)
+        layer = kernels.Layer(kernel, self.kept, self.moved, weights, biases)
+        return [kernels.LayerStep(layer, workspace, learns=learns)]
 
     def _params(self, kept: Tensor, context: Tensor | None) -> Tensor:
         given = self._flat(context, kept.dtype)
@@ -127,8 +96,6 @@ class Coupling(Transform):
 
     @classmethod
     def example_cases(cls) -> list[TransformCase]:
-        from densekit.testing.cases import TransformCase
-
         return [
             TransformCase("Coupling(affine)", lambda: cls((4,))),
             TransformCase(
@@ -140,13 +107,6 @@ class Coupling(Transform):
             ),
             TransformCase("Coupling(one feature)", lambda: cls((1,), elementwise="spline")),
         ]
-
-
-def _as_slice(index: Tensor) -> slice | None:
-    """The same features as a slice, where they stand side by side."""
-    first, end = int(index[0]) if len(index) else 0, len(index)
-    is_one_piece = torch.equal(index, torch.arange(first, first + end))
-    return slice(first, first + end) if is_one_piece else None
 
 
 def _parse_mask(mask: str | Sequence[bool], n_features: int) -> Tensor:

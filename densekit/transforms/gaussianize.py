@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from densekit import kernels
+from densekit import _kernels as kernels
+from densekit.cases import TransformCase
 from densekit.elementwise.spline import Bin, rational_quadratic, solve_rational_quadratic
-from densekit.errors import ParameterError
+from densekit.exceptions import ParameterError
 from densekit.transforms.base import Transform, check_vector
 from densekit.transforms.knots import MAX_BINS, MIN_BINS, map_by_bins
 from densekit.transforms.marginals import MAX_WIDTH, fit_marginal
-
-if TYPE_CHECKING:
-    from densekit.testing.cases import TransformCase
 
 MAX_ROWS = 1_000_000  # that choose the maps
 # Training rows lie on a grid this fine, in standard deviations: a change of units then moves them
@@ -120,10 +117,13 @@ class Gaussianize(Transform):
         log_det = self._shared_log_det().repeat(len(x))
         bend = self.bend.clone()
         bend[[1, 3]] = 1 / bend[[1, 3]]
-        # A file may hold any number, and the kernel looks no further.
-        fixed = self.is_bent, bend, self.n_bins.clamp(0, self.max_bins), self.knots
-        arrays = (tensor.detach().numpy() for tensor in (x, *fixed, z, log_det))
-        kernels.map_marginals(*arrays)
+        # A file may hold any number, and the loops look no further.
+        n_bins = self.n_bins.clamp(0, self.max_bins)
+        x, knots = x.detach().contiguous(), self.knots.contiguous()
+        kernels.function("map_marginals", x.dtype)(
+            *(*x.shape, knots.shape[2], x.data_ptr(), self.is_bent.data_ptr(), bend.data_ptr()),
+            *(n_bins.data_ptr(), knots.data_ptr(), z.data_ptr(), log_det.data_ptr()),
+        )
         return z, log_det
 
     def _bin(self, value: Tensor, axis: int) -> Bin:
@@ -138,8 +138,6 @@ class Gaussianize(Transform):
 
     @classmethod
     def example_cases(cls) -> list[TransformCase]:
-        from densekit.testing.cases import TransformCase
-
         def fitted(n_rows: int) -> Gaussianize:
             normal = torch.randn(n_rows, 3)
             columns = [normal[:, 0].exp(), normal[:, 1].round(), normal[:, 2].clamp_min(0)]

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
+from densekit.cases import TransformCase
 from densekit.transforms.autoregressive import Autoregressive
 from densekit.transforms.base import Transform
-
-if TYPE_CHECKING:
-    from densekit.testing.cases import TransformCase
 
 
 class Inverse(Transform):
@@ -52,8 +50,6 @@ class Inverse(Transform):
 
     @classmethod
     def example_cases(cls) -> list[TransformCase]:
-        from densekit.testing.cases import TransformCase
-
         return [
             TransformCase("inverse_autoregressive", lambda: cls.autoregressive((3,))),
             TransformCase(

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from densekit import kernels
-from densekit.transforms.base import RowMap, Transform
-
-if TYPE_CHECKING:
-    from densekit.testing.cases import TransformCase
+from densekit import _kernels as kernels
+from densekit.cases import TransformCase
+from densekit.transforms.base import Transform
 
 
 class Linear(Transform):
@@ -60,21 +56,13 @@ class Linear(Transform):
     def _log_det(self, n_rows: int) -> Tensor:
         return (self._n_positions * self.log_scale.sum()).expand(n_rows)
 
-    def passes(self, scratch: kernels.Scratch) -> list[kernels.Pass]:
+    def compiled_steps(
+        self, workspace: kernels.Workspace, *, learns: bool
+    ) -> list[kernels.CompiledStep]:
         parameters = self.lower, self.upper, self.log_scale
-        is_fast = kernels.is_usable(*parameters) and kernels.is_learned(*parameters)
-        if not is_fast or len(self.event_shape) > 1:
-            return super().passes(scratch)
-        return [kernels.LinearPass(*parameters, self.permutation)]
-
-    @torch.no_grad()
-    def fold(self) -> RowMap:
-        if len(self.event_shape) > 1:
-            return super().fold()
-        lower, upper = self._factors()
-        matrix = (lower @ upper)[self.permutation].T.contiguous().numpy()
-        log_det = self.log_scale.sum().numpy()
-        return lambda x: (x @ matrix, np.full(len(x), log_det))
+        if learns and not kernels.is_learned(*parameters):
+            return super().compiled_steps(workspace, learns=learns)
+        return [kernels.LinearStep(*parameters, self.permutation, learns=learns)]
 
     def _factors(self) -> tuple[Tensor, Tensor]:
         n_features = self.log_scale.numel()
@@ -88,8 +76,6 @@ class Linear(Transform):
 
     @classmethod
     def example_cases(cls) -> list[TransformCase]:
-        from densekit.testing.cases import TransformCase
-
         return [
             TransformCase("Linear", lambda: cls((3,))),
             TransformCase("Linear(image)", lambda: cls((3, 2, 2))),

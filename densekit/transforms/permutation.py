@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from densekit.errors import ParameterError
-from densekit.transforms.base import RowMap, Transform, check_vector
-
-if TYPE_CHECKING:
-    from densekit.testing.cases import TransformCase
+from densekit.cases import TransformCase
+from densekit.exceptions import ParameterError
+from densekit.transforms.base import Transform, check_vector
 
 
 class Permutation(Transform):
@@ -69,14 +65,8 @@ class Permutation(Transform):
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return z.T[self.inverse_permutation].T, z.new_zeros(z.shape[0])
 
-    def fold(self) -> RowMap:
-        index = self.permutation.numpy().copy()
-        return lambda x: (x[:, index], np.zeros(len(x), x.dtype))
-
     @classmethod
     def example_cases(cls) -> list[TransformCase]:
-        from densekit.testing.cases import TransformCase
-
         return [
             TransformCase("reverse", lambda: cls.reverse((4,))),
             TransformCase("permute", lambda: cls.random((5,))),

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from densekit import kernels
-from densekit.errors import ParameterError
-from densekit.transforms.base import RowMap, Transform, check_vector
-
-if TYPE_CHECKING:
-    from densekit.testing.cases import TransformCase
+from densekit import _kernels as kernels
+from densekit.cases import TransformCase
+from densekit.exceptions import ParameterError
+from densekit.transforms.base import Transform, check_vector
 
 TAIL = 0.05  # share of a column, on each side, that does not count towards its scale
 _SPREAD_OF_NORMAL = 3.2897072539029444  # distance of a standard normal's 5 % and 95 % quantiles
@@ -101,8 +97,6 @@ class Standardize(Transform):
 
     @classmethod
     def example_cases(cls) -> list[TransformCase]:
-        from densekit.testing.cases import TransformCase
-
         return [
             TransformCase("Standardize", lambda: cls((3,))),
             TransformCase("Standardize(limit)", lambda: cls((3,), limit=2.0)),
@@ -122,9 +116,6 @@ class Scale(Transform):
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return z * torch.exp(-self.log_scale), -self.log_scale.sum().expand(z.shape[0])
-
-    def fold(self) -> RowMap:
-        return _fold(torch.zeros_like(self.log_scale), self.log_scale)
 
 
 class ActNorm(Transform):
@@ -158,33 +149,20 @@ class ActNorm(Transform):
     def _log_det(self, n_rows: int) -> Tensor:
         return (self._n_positions * self.log_scale.sum()).expand(n_rows)
 
-    def passes(self, scratch: kernels.Scratch) -> list[kernels.Pass]:
+    def compiled_steps(
+        self, workspace: kernels.Workspace, *, learns: bool
+    ) -> list[kernels.CompiledStep]:
         parameters = self.shift, self.log_scale
-        is_fast = kernels.is_usable(*parameters) and kernels.is_learned(*parameters)
-        is_vector = len(self.event_shape) == 1
-        return (
-            [kernels.ColumnPass(*parameters)] if is_fast and is_vector else super().passes(scratch)
-        )
-
-    def fold(self) -> RowMap:
-        return super().fold() if self._n_positions > 1 else _fold(self.shift, self.log_scale)
+        if learns and not kernels.is_learned(*parameters):
+            return super().compiled_steps(workspace, learns=learns)
+        return [kernels.ColumnStep(*parameters, learns=learns)]
 
     @classmethod
     def example_cases(cls) -> list[TransformCase]:
-        from densekit.testing.cases import TransformCase
-
         return [
             TransformCase("ActNorm", lambda: cls((3,))),
             TransformCase("ActNorm(image)", lambda: cls((3, 2, 2))),
         ]
-
-
-@torch.no_grad()
-def _fold(shift: Tensor, log_scale: Tensor) -> RowMap:
-    """z = (x + shift) * exp(log_scale) on arrays."""
-    scale, offset = log_scale.exp().numpy(), (shift * log_scale.exp()).numpy()
-    log_det = log_scale.sum().numpy()
-    return lambda x: (x * scale + offset, np.full(len(x), log_det))
 
 
 def location_and_scale(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

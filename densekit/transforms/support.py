@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from densekit.errors import SupportError
+from densekit.cases import TransformCase
+from densekit.exceptions import SupportError
 from densekit.transforms.base import Transform
-
-if TYPE_CHECKING:
-    from densekit.testing.cases import TransformCase
 
 # Where a value that lies on its bound is taken to lie, as a share of `unit`.
 _MARGIN = {torch.float32: 1e-6, torch.float64: 1e-9}
@@ -167,8 +164,6 @@ class Bounded(Transform):
 
     @classmethod
     def example_cases(cls) -> list[TransformCase]:
-        from densekit.testing.cases import TransformCase
-
         inf = float("inf")
         return [
             TransformCase("logit", lambda: cls.logit((2,)), domain=(0.02, 0.98)),

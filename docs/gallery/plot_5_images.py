@@ -16,7 +16,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from densekit import GlowEstimator, PixelCNNEstimator
+from densekit import ImageGlowEstimator, PixelCNNEstimator
 from densekit.plots import ImageGrid
 
 path = Path(os.environ.get("DENSEKIT_DATA", ".")) / "mnist.npz"
@@ -82,7 +82,9 @@ grid = ImageGrid(
 # A flow maps an image to latents and back. Encoded under one label and decoded under another, a
 # three becomes an eight, and the way back leads to the three again.
 
-glow = GlowEstimator(conditional=True, n_layers=4, n_channels=32, max_epochs=20, random_state=0)
+glow = ImageGlowEstimator(
+    conditional=True, n_layers=4, n_channels=32, max_epochs=20, random_state=0
+)
 glow.fit(X_train, y_train)
 grid = ImageGrid.from_translation(glow, X_test[y_test == 3][:12], 3, 8)
 
@@ -100,7 +102,9 @@ grid = ImageGrid.from_estimator(glow, n=100, random_state=0, temperature=0.7)
 blocks = X.reshape(-1, height // 2, 2, width // 2, 2)
 small = np.rint(blocks.mean((2, 4))).astype(np.uint8)
 small_train, small_test = train_test_split(small, random_state=0)
-enlarge = GlowEstimator(conditional=True, n_layers=4, n_channels=32, max_epochs=10, random_state=0)
+enlarge = ImageGlowEstimator(
+    conditional=True, n_layers=4, n_channels=32, max_epochs=10, random_state=0
+)
 enlarge.fit(X_train, small_train)
 large = enlarge.sample(y=small_test[:12], temperature=0.8, random_state=0)
 shown = small_test[:12].repeat(2, 1).repeat(2, 2)

@@ -22,7 +22,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from densekit import AnomalyDetector, MADEEstimator, MAFEstimator, anomaly_auc
-from densekit.errors import (
+from densekit.anomaly.conformal import p_values
+from densekit.anomaly.kernel_rows import KernelRows
+from densekit.exceptions import (
     CalibrationError,
     CalibrationWarning,
     ConstantColumnWarning,
@@ -33,8 +35,6 @@ from densekit.errors import (
     ScorerError,
     ShapeError,
 )
-from densekit.meta.conformal import p_values
-from densekit.meta.kernel_rows import KernelRows
 from densekit.plots import AnomalyReport
 
 
@@ -236,7 +236,7 @@ def test_pyod_takes_a_detector(capsys):
 def test_without_pyod_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyod", None)
     monkeypatch.setitem(sys.modules, "pyod.models.base", None)
-    monkeypatch.delitem(sys.modules, "densekit.meta.pyod", raising=False)
+    monkeypatch.delitem(sys.modules, "densekit.anomaly.pyod", raising=False)
     detector = AnomalyDetector(GaussianMixture(), random_state=0).fit(draw(50, 0))
     with pytest.raises(MissingExtraError, match=r"densekit\[pyod\]"):
         detector.as_pyod()

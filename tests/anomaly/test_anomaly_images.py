@@ -13,9 +13,9 @@ from sklearn.mixture import GaussianMixture
 
 import densekit
 from densekit import AnomalyDetector, PixelCNNEstimator
-from densekit.errors import ParameterError, ShapeError
-from densekit.meta.adaptive import AdaptiveImageDensity
-from densekit.meta.scores import corrupted
+from densekit.anomaly.adaptive import AdaptiveImageDensity
+from densekit.anomaly.scores import corrupted
+from densekit.exceptions import ParameterError, ShapeError
 from densekit.plots import AnomalyReport
 
 

@@ -17,9 +17,9 @@ from typer.testing import CliRunner
 import densekit
 from densekit import NSFEstimator, registry
 from densekit.cli import app, comparison, demonstration, reporter, settings
+from densekit.cli.io.readers import open_table
 from densekit.cli.rows import Choice, all_model_rows
-from densekit.data.readers import open_table
-from densekit.errors import ParameterError, TableError, UnknownNameError
+from densekit.exceptions import ParameterError, TableError, UnknownNameError
 
 run = CliRunner().invoke
 QUICK = ("--set", "max_epochs=2", "--set", "n_layers=1", "--set", "hidden_sizes=[8]")

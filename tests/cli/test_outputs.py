@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from densekit.data import outputs
-from densekit.data.outputs import check_no_input_is_replaced
-from densekit.data.writers import open_writer
-from densekit.errors import OutputError
-from densekit.replacing import replacing
+from densekit.cli.io import outputs
+from densekit.cli.io.outputs import check_no_input_is_replaced
+from densekit.cli.io.writers import open_writer
+from densekit.exceptions import OutputError
+from densekit.persistence.replacing import replacing
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_two_outputs_are_two_files(tmp_path):
 
 REDIRECTED = """
 import sys
-from densekit.data.outputs import check_no_input_is_replaced
+from densekit.cli.io.outputs import check_no_input_is_replaced
 check_no_input_is_replaced({"--out": sys.argv[1]}, {"DATA": sys.argv[2]})
 """
 
@@ -103,7 +103,7 @@ def test_an_old_file_keeps_its_permissions(data):
 
 MANY = """
 import sys
-from densekit.replacing import replacing
+from densekit.persistence.replacing import replacing
 from pathlib import Path
 for i in range(150):
     with replacing(Path(sys.argv[1])) as file:
@@ -126,7 +126,7 @@ def test_processes_that_write_one_file_do_not_disturb_each_other(tmp_path):
 
 WRITE = """
 import sys, numpy as np
-from densekit.data.writers import open_writer
+from densekit.cli.io.writers import open_writer
 with open_writer("-") as writer:
     writer.write(np.zeros((20_000, 2)))
 """

@@ -14,12 +14,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from densekit.cli.io import readers, writers
+from densekit.cli.io.readers import open_table
+from densekit.cli.io.writers import open_writer
 from densekit.cli.rows import model_rows
-from densekit.data import readers, writers
 from densekit.data.cells import check_cells
-from densekit.data.readers import open_table
-from densekit.data.writers import open_writer
-from densekit.errors import MissingExtraError, TableError
+from densekit.exceptions import MissingExtraError, TableError
 
 FORMATS = ("csv", "csv.gz", "parquet", "feather")
 
@@ -226,7 +226,7 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
 KILLED = """
 import sys, time
 import numpy as np
-from densekit.data.writers import open_writer
+from densekit.cli.io.writers import open_writer
 with open_writer(sys.argv[1]) as writer:
     writer.write(np.zeros((3, 1)))
     print("written", flush=True)

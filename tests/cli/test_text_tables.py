@@ -19,12 +19,12 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from densekit.data import csv_names
+from densekit.cli.io import csv_names
+from densekit.cli.io.csv_format import CsvOptions
+from densekit.cli.io.readers import open_table
+from densekit.cli.io.writers import open_writer
 from densekit.data.cells import check_cells
-from densekit.data.csv_format import CsvOptions
-from densekit.data.readers import open_table
-from densekit.data.writers import open_writer
-from densekit.errors import PrecisionWarning, TableError
+from densekit.exceptions import PrecisionWarning, TableError
 
 ROWS = pd.DataFrame({"größe": [1.5, -2.25, 1234.5], "n": [3, 12345, 7]})
 

@@ -19,7 +19,13 @@ import densekit
 from densekit import AnomalyDetector, MADEEstimator, RealNVPEstimator
 from densekit.data.columns import Columns
 from densekit.data.frames import as_numbers
-from densekit.errors import ColumnTypeError, DensekitError, SupportError, TableError, WeightError
+from densekit.exceptions import (
+    ColumnTypeError,
+    DensekitError,
+    SupportError,
+    TableError,
+    WeightError,
+)
 
 N_ROWS = 12
 VALUES = np.random.default_rng(0).normal(size=(N_ROWS, 3))

@@ -11,7 +11,7 @@ from sklearn.model_selection import GridSearchCV
 import densekit
 from densekit import MAFEstimator, NSFEstimator, RealNVPEstimator
 from densekit.data.context import Labels, Numbers
-from densekit.errors import ConditionWarning, ContextError
+from densekit.exceptions import ConditionWarning, ContextError
 
 RNG = np.random.default_rng(0)
 N_ROWS = 300

@@ -13,7 +13,7 @@ import densekit
 from densekit import AnomalyDetector, FlowEstimator, MADEEstimator, MAFEstimator, NSFEstimator
 from densekit.data.rows import find_repeated_values
 from densekit.densities import Normal
-from densekit.errors import (
+from densekit.exceptions import (
     ConstantColumnWarning,
     ContextError,
     PluginTypeError,
@@ -262,8 +262,8 @@ class OneNumberEach(Normal):
 def test_parts_that_break_the_contract_are_named(est, match):
     with pytest.raises(TypeError, match=match) as error:
         est.set_params(max_epochs=1).fit(X)
-    assert isinstance(error.value, densekit.errors.DensekitError)
-    assert isinstance(error.value, (PluginTypeError, densekit.errors.ParameterError))
+    assert isinstance(error.value, densekit.exceptions.DensekitError)
+    assert isinstance(error.value, (PluginTypeError, densekit.exceptions.ParameterError))
 
 
 def test_examples_for_the_kit_are_no_completion():

@@ -1,6 +1,7 @@
 """Classes told apart beside likelihood: the objective, its gradient, when and on what it acts."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,12 +11,12 @@ from sklearn.datasets import load_digits
 
 from densekit import PixelCNNEstimator
 from densekit.data.rows import Rows
-from densekit.densities import PixelCNN
 from densekit.densities.likelihoods import Bernoulli, Categorical
-from densekit.errors import ContextError, DivergenceError, ParameterError
-from densekit.training import Trainer, contrast
-from densekit.training.contrast import Contrast
-from densekit.training.run import CONTRAST_FROM, Run
+from densekit.exceptions import ContextError, DivergenceError, ParameterError
+from densekit.images import PixelCNN, contrast
+from densekit.images.contrast import Contrast
+from densekit.training import Trainer
+from densekit.training.run import LATE_FROM, Run
 
 N_CLASSES = 3
 
@@ -87,7 +88,7 @@ def test_classes_that_seem_likely_are_drawn_more_often_and_count_for_less():
         other, log_chance = contrast_of_three._draw_others(own, generator)
         contrast_of_three._learn(own, other, torch.where(other == 1, 0.3, 0.1))
     torch.testing.assert_close(
-        contrast_of_three.confusion,
+        contrast_of_three.state,
         torch.tensor([[0, 0.3, 0.1], [1, 0, 1], [1, 1, 0]]).double(),
         atol=1e-6,
         rtol=0,
@@ -105,7 +106,7 @@ def test_classes_far_apart_and_numbers_that_are_none_leave_chances_for_all(likel
     apart = Contrast(1.0, torch.eye(3), own.device)
     for _ in range(n_steps):
         apart._learn(own, other, torch.full((400,), likely))
-    assert apart.confusion[0].any() == (likely != 0.0)  # without the floor, zero by zero
+    assert apart.state[0].any() == (likely != 0.0)  # without the floor, zero by zero
     _, log_chance = apart._draw_others(own, torch.Generator().manual_seed(0))
     torch.testing.assert_close(log_chance.exp(), torch.full((400,), 0.5).double())
 
@@ -114,7 +115,7 @@ def test_classes_far_apart_and_numbers_that_are_none_leave_chances_for_all(likel
 def test_a_step_that_is_not_finite_costs_no_more_than_a_rollback(monkeypatch, n_bad):
     model, rows = density(), batch(12)
     options = Trainer(max_epochs=4, batch_size=12, learning_rate=1e-3, n_iter_no_change=9, tol=0.0)
-    options.contrast = 5.0
+    options.late_objective = partial(Contrast, 5.0)
     run = Run(options, model, rows, None, torch.Generator().manual_seed(0))
     for _ in range(3):
         run.epoch()
@@ -131,7 +132,7 @@ def test_a_step_that_is_not_finite_costs_no_more_than_a_rollback(monkeypatch, n_
         return
     run.epoch()
     assert run.history.n_rollbacks == n_bad - 2
-    assert run._contrast.confusion.isfinite().all()
+    assert run._late.state.isfinite().all()
 
 
 def test_contrast_without_classes_is_refused():
@@ -182,11 +183,11 @@ def test_images_are_told_apart_upright_and_leaning(monkeypatch):
 def test_a_step_reports_the_likelihood_of_its_batch_alone():
     model, rows = density(), batch(12)
     steps = {"max_epochs": 1, "batch_size": 12, "learning_rate": 1e-3}
-    options = Trainer(**steps, n_iter_no_change=1, tol=0.0, contrast=5.0)
+    options = Trainer(**steps, n_iter_no_change=1, tol=0.0, late_objective=partial(Contrast, 5.0))
     run = Run(options, model, rows, None, torch.Generator().manual_seed(0))
     # rows are drawn by their weight, and then count alike
     expected = model.log_prob(rows.x, rows.context).mean().item()
-    assert run._step(torch.arange(12), CONTRAST_FROM) == pytest.approx(expected)
+    assert run._step(torch.arange(12), LATE_FROM) == pytest.approx(expected)
 
 
 def test_contrast_tells_the_classes_of_training_images_apart():
@@ -208,8 +209,8 @@ def test_patience_waits_for_contrast():
     plain = PixelCNNEstimator(**options).fit(images, y)
     assert plain.n_iter_ == 2
     contrasted = PixelCNNEstimator(contrast=1.0, **options).fit(images, y)
-    assert contrasted.n_iter_ > CONTRAST_FROM * 20
-    assert contrasted.history_.best_epoch > CONTRAST_FROM * 20
+    assert contrasted.n_iter_ > LATE_FROM * 20
+    assert contrasted.history_.best_epoch > LATE_FROM * 20
 
 
 @pytest.mark.parametrize("y", [np.zeros(40, int), np.arange(40.0)[:, None]], ids=["one", "numbers"])

@@ -9,13 +9,19 @@ import torch
 from digits import X, Y, half, pixelcnn
 from matplotlib import pyplot
 from noise import noisy
+from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
-from densekit import GlowEstimator, RealNVPEstimator
-from densekit.data.images import Images
-from densekit.densities import PixelCNN
+from densekit import (
+    GlowEstimator,
+    ImageGlowEstimator,
+    ImageRealNVPEstimator,
+    RealNVPEstimator,
+)
 from densekit.densities.likelihoods import Bernoulli, Categorical, LogisticMixture
-from densekit.errors import ContextError, ParameterError, ShapeError, SupportError
+from densekit.exceptions import ContextError, ParameterError, ShapeError, SupportError
+from densekit.images import PixelCNN
+from densekit.images.schema import Images
 from densekit.plots import ImageGrid
 
 # What pixels see
@@ -133,7 +139,7 @@ def test_flat_rows_are_the_same_images():
 def test_levels_are_counted(greatest, n_levels):
     images = np.zeros((2, 3, 3), dtype=int)
     images[0, 0, 0] = greatest
-    assert Images.of(images, None, "auto", who="test").n_levels == n_levels
+    assert Images.of(images, None, "auto", source="test").n_levels == n_levels
 
 
 def test_completions_keep_what_is_known_and_draw_the_rest():
@@ -234,7 +240,7 @@ def test_parameters_that_fit_no_image_are_refused(options, error, message):
 # Flows on images
 
 
-FLOWS = (GlowEstimator, RealNVPEstimator)
+FLOWS = (ImageGlowEstimator, ImageRealNVPEstimator)
 
 
 def flow(estimator, **options):
@@ -268,11 +274,11 @@ def test_flows_of_images_score_sample_and_round_trip(estimator, options, channel
 def test_more_dequantizations_tighten_the_bound(estimator):
     one = flow(estimator).fit(X)
     many = copy.deepcopy(one)
-    core = many.density_.base
+    core = many.density_.model
     core.fixed = torch.rand(32, *core.event_shape, generator=torch.Generator().manual_seed(1))
     assert many.score(X) > one.score(X)
     again = flow(estimator, n_dequantizations=32).fit(X)
-    assert again.density_.base.fixed.shape[0] == 32
+    assert again.density_.model.fixed.shape[0] == 32
 
 
 @pytest.mark.parametrize("estimator", FLOWS)
@@ -298,7 +304,7 @@ def test_translation_there_and_back(estimator):
 
 def test_super_resolution_is_conditioned_on_images():
     small = X.reshape(-1, 4, 2, 4, 2).mean((2, 4)).round().astype(np.uint8)
-    model = flow(GlowEstimator, conditional=True).fit(X, small)
+    model = flow(ImageGlowEstimator, conditional=True).fit(X, small)
     assert model.score_samples(X, small).shape == (len(X),)
     assert model.sample(y=small[:6], temperature=0.8).shape == (6, 8, 8)
     assert model.sample(3, y=small[:1]).shape == (3, 8, 8)
@@ -339,7 +345,7 @@ def test_pictures_of_images():
     assert np.array_equal(grid.images[1], model.complete(X[:5], half(), y=Y[:5], temperature=0))
     assert (grid.images[0, :, 4:] == 2).all()
     assert np.array_equal(grid.images[2], X[:5])
-    glow = flow(GlowEstimator, conditional=True).fit(X, Y)
+    glow = flow(ImageGlowEstimator, conditional=True).fit(X, Y)
     grid = ImageGrid.from_translation(glow, X[Y == 1][:3], 1, 2)
     np.testing.assert_allclose(grid.images[2], grid.images[0], atol=1e-3)
     assert ImageGrid.from_estimator(pixelcnn().fit(X), n=10).images.shape == (3, 4, 8, 8)
@@ -347,3 +353,17 @@ def test_pictures_of_images():
     with pytest.raises(ContextError, match="not fitted on images"):
         ImageGrid.from_estimator(table)
     pyplot.close("all")
+
+
+@pytest.mark.parametrize("kind", [GlowEstimator, RealNVPEstimator])
+def test_what_took_images_before_still_does_with_a_warning(kind):
+    images = np.random.default_rng(0).integers(0, 4, (30, 4, 4))
+    fast = {"n_layers": 1, "max_epochs": 1, "random_state": 0}
+    with pytest.warns(FutureWarning, match=f"fit Image{kind.__name__}"):
+        by_images = kind(**fast).fit(images)
+    with pytest.warns(FutureWarning, match=f"Image{kind.__name__} is the estimator of images"):
+        by_parameters = kind(n_channels=64, **fast)
+    expected = by_parameters.fit(images).score_samples(images)
+    assert np.array_equal(by_images.score_samples(images), expected)
+    assert type(by_images) is type(by_parameters)
+    assert isinstance(clone(by_images), type(by_images))

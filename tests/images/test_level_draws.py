@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from noise import noisy
 from sklearn.exceptions import NotFittedError
 
-from densekit.densities import PixelCNN
-from densekit.densities.level_draws import GuidedDraws, LevelDraws
 from densekit.densities.likelihoods import Bernoulli, Categorical, LogisticMixture
-from densekit.errors import ContextError
+from densekit.exceptions import ContextError
+from densekit.images import PixelCNN
+from densekit.images.level_draws import GuidedDraws, LevelDraws
 
 
 @given(

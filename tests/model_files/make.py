@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from densekit import MADEEstimator, NSFEstimator, PixelCNNEstimator
-from densekit.files import FORMAT
+from densekit.persistence.container import FORMAT
 
 
 def models():

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from densekit.errors import AlteredFileError
+from densekit.exceptions import AlteredFileError
 from densekit.persistence import budget
 
 

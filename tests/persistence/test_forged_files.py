@@ -15,8 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import densekit
-from densekit import MADEEstimator, MAFEstimator, files
-from densekit.errors import DensekitError, ModelFileError, NotAModelFileError
+from densekit import MADEEstimator, MAFEstimator
+from densekit.exceptions import DensekitError, ModelFileError, NotAModelFileError
+from densekit.persistence import container as files
 from densekit.training.trainer import Trainer
 
 pytestmark = pytest.mark.slow

@@ -11,7 +11,7 @@ from scipy.stats import kstest, multivariate_normal, norm
 from sklearn.datasets import load_iris
 
 from densekit import FlowEstimator, MADEEstimator, MAFEstimator, NSFEstimator
-from densekit.errors import MissingExtraError, PictureError
+from densekit.exceptions import MissingExtraError, PictureError
 from densekit.plots import DensityDisplay, LatentDisplay, PairDisplay, TrainingDisplay, tools
 from densekit.training import History
 

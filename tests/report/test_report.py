@@ -17,13 +17,13 @@ from sklearn.preprocessing import StandardScaler
 
 from densekit import (
     FlowEstimator,
+    ImageRealNVPEstimator,
     MADEEstimator,
     MAFEstimator,
     NSFEstimator,
     PixelCNNEstimator,
-    RealNVPEstimator,
 )
-from densekit.errors import ContextError, MissingExtraError, PictureError, ShapeError
+from densekit.exceptions import ContextError, MissingExtraError, PictureError, ShapeError
 from densekit.plots import LatentDisplay
 from densekit.report import audit as audit_module
 from densekit.report import pictures, write_report
@@ -155,8 +155,9 @@ def test_a_sound_density_passes_its_audit():
 def test_a_broken_density_fails_its_audit():
     X = np.random.default_rng(0).normal(size=(400, 2))
     model = MAFEstimator(n_layers=1, **QUICK).fit(X[:200])
-    true = model.density_.transform.forward
-    model.density_.transform.forward = lambda x, c=None: (true(x, c)[0] * 1.1, true(x, c)[1] + 0.3)
+    flow = model.density_.model
+    true = flow.transform.forward
+    flow.transform.forward = lambda x, c=None: (true(x, c)[0] * 1.1, true(x, c)[1] + 0.3)
     found = verdicts(model, X[200:])
     failed = {name for name, finding in found.items() if finding.verdict == "failed"}
     assert failed >= {"Round", "Log-determinant", "Normalisation"}
@@ -223,7 +224,7 @@ def test_labels_that_are_not_given(tmp_path, quickly):
     "model",
     [
         PixelCNNEstimator(n_layers=2, n_channels=4, max_epochs=1, random_state=0),
-        RealNVPEstimator(n_layers=2, n_channels=4, n_blocks=0, max_epochs=1, random_state=0),
+        ImageRealNVPEstimator(n_layers=2, n_channels=4, n_blocks=0, max_epochs=1, random_state=0),
     ],
     ids=["pixelcnn", "realnvp"],
 )

@@ -2,15 +2,15 @@
 
 import math
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from densekit import kernels
-from densekit.densities import MADE, Normal, PixelCNN
+from densekit import _kernels as kernels
+from densekit.densities import MADE, Normal
 from densekit.densities.likelihoods import Bernoulli
 from densekit.elementwise import Affine, Spline
+from densekit.images import PixelCNN
 from densekit.networks import masked_mlp
 from densekit.testing import (
     DensityCase,
@@ -281,20 +281,16 @@ class FastPathDrifts(Scaled):
         return super().inverse(z + self.shift - self._moved(z))
 
 
-class FoldForgetsTheShift(Scaled):
-    def fold(self):
-        scale, log_det = self.log_scale.exp().detach().numpy(), self.log_scale.sum().item()
-        return lambda x: (x * scale, np.full(len(x), log_det, x.dtype))
+class StepsForgetTheShift(Scaled):
+    """Right in its plain way, and with compiled steps of another map."""
 
-
-class FoldFollowsLearning(Scaled):
-    def fold(self):
-        return lambda x: tuple(t.detach().numpy() for t in self(torch.from_numpy(x)))
+    def compiled_steps(self, workspace, *, learns):
+        nothing = nn.Parameter(torch.zeros_like(self.shift))
+        return [kernels.ColumnStep(nothing, self.log_scale, learns=learns)]
 
 
 TRANSFORM_MUTANTS = {
-    FoldForgetsTheShift: "check_folding_changes_nothing",
-    FoldFollowsLearning: "check_folding_changes_nothing",
+    StepsForgetTheShift: "check_fast_path_is_the_plain_one",
     FastPathDrifts: "check_fast_path_is_the_plain_one",
     FirstContextForAll: "check_rows_are_independent",
     WrongWithoutGradients: "check_evaluation_is_pure",

@@ -1,14 +1,18 @@
 """The kit's laws of estimators, held against estimators that break them."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 from scipy.stats import norm
 from sklearn.base import BaseEstimator
 from sklearn.neighbors import KernelDensity
 
-from densekit.errors import ContractError
+from densekit import MADEEstimator
+from densekit.cases import EstimatorCase
+from densekit.exceptions import ContractError
 from densekit.testing import estimator_checks
-from densekit.testing.cases import EstimatorCase
+from densekit.testing.parameter_checks import check_parameters_have_effects
 
 
 class Gaussians(BaseEstimator):
@@ -135,3 +139,16 @@ def test_estimator_mutants_are_caught(mutant, check):
 )
 def test_correct_estimators_pass(correct, check):
     getattr(estimator_checks, check)(EstimatorCase(correct.__name__, correct))
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class IgnoresItsTemperature(MADEEstimator):
+    """One parameter is only stored."""
+
+    temperature: float = 1.0
+
+
+def test_a_parameter_that_changes_nothing_is_caught():
+    case = EstimatorCase("ignores its temperature", IgnoresItsTemperature)
+    with pytest.raises(ContractError, match="temperature changes nothing, be it 3"):
+        check_parameters_have_effects(case)

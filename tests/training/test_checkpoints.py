@@ -10,14 +10,15 @@ import time
 import numpy as np
 import pytest
 
-from densekit import GlowEstimator, MADEEstimator, MAFEstimator, PixelCNNEstimator, files
-from densekit.errors import (
+from densekit import ImageGlowEstimator, MADEEstimator, MAFEstimator, PixelCNNEstimator
+from densekit.exceptions import (
     CheckpointError,
     CheckpointWarning,
     DivergenceError,
     InterruptedFitWarning,
     ModelFileError,
 )
+from densekit.persistence import container as files
 from densekit.training.run import Run
 from densekit.training.trainer import Trainer
 
@@ -44,7 +45,7 @@ class OftenMAF(Often, MAFEstimator):
     pass
 
 
-class OftenGlow(Often, GlowEstimator):
+class OftenGlow(Often, ImageGlowEstimator):
     pass
 
 

@@ -6,7 +6,7 @@ import torch
 
 from densekit import MAFEstimator, NICEEstimator, NSFEstimator, RealNVPEstimator, load
 from densekit.densities import Flow, Normal
-from densekit.errors import ParameterError
+from densekit.exceptions import ParameterError
 from densekit.networks import MLP, MaskedMLP
 from densekit.training import Learner
 from densekit.training.muon import MIN_SIDE, Matrix, Muon, find_matrices, orthogonalize

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kstest
 
-from densekit import MAFEstimator, kernels
+from densekit import MAFEstimator
+from densekit import _kernels as kernels
 from densekit.testing import tools
 from densekit.transforms import Gaussianize, Standardize
 

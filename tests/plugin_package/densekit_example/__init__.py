@@ -1,5 +1,6 @@
 """A monotone map, a layer, a base distribution and an estimator for densekit."""
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -7,7 +8,7 @@ import torch
 from torch import nn
 
 from densekit.densities import Density, Flow
-from densekit.elementwise import Elementwise
+from densekit.elementwise import Elementwise, compile_kernel
 from densekit.estimators.base import DensityEstimator
 from densekit.transforms import ActNorm, Autoregressive, Chain, Transform
 
@@ -26,6 +27,38 @@ class SinhArcsinh(Elementwise):
         skew, log_weight = torch.tanh(params).unbind(-1)
         x = torch.sinh((torch.asinh(z) - skew) * torch.exp(-log_weight))
         return x, -self.forward(x, params)[1]
+
+    @property
+    def kernel(self):  # without it layers of this map take the plain path
+        return _kernel()
+
+
+def _forward(x, params, options):
+    skew, log_weight = math.tanh(params[0]), math.tanh(params[1])
+    u = math.asinh(x) * math.exp(log_weight) + skew
+    return math.sinh(u), log_weight + math.log(math.cosh(u)) - 0.5 * math.log1p(x * x)
+
+
+def _inverse(z, params, options):
+    skew, log_weight = math.tanh(params[0]), math.tanh(params[1])
+    u = math.asinh(z)
+    x = math.sinh((u - skew) * math.exp(-log_weight))
+    return x, 0.5 * math.log1p(x * x) - log_weight - math.log(math.cosh(u))
+
+
+def _gradient(x, params, options, grad_z, grad_log_slope, grad_params):
+    skew, log_weight = math.tanh(params[0]), math.tanh(params[1])
+    weight, v = math.exp(log_weight), math.asinh(x)
+    u = v * weight + skew
+    grad_u = grad_z * math.cosh(u) + grad_log_slope * math.tanh(u)
+    grad_params[0] = grad_u * (1 - skew * skew)
+    grad_params[1] = (grad_u * v * weight + grad_log_slope) * (1 - log_weight * log_weight)
+    return grad_u * weight / math.sqrt(1 + x * x) - grad_log_slope * x / (1 + x * x)
+
+
+@functools.cache
+def _kernel():
+    return compile_kernel(_forward, _inverse, _gradient, n_params=2)
 
 
 class Rotation(Transform):
@@ -62,7 +95,7 @@ class RotationFlowEstimator(DensityEstimator):
 
     n_layers: int = 3
 
-    def _build_density(self, event_shape, context_shape):
+    def _build_model(self, event_shape, context_shape):
         layers = []
         for _ in range(self.n_layers):
             layers += [
