@@ -12,6 +12,7 @@ import typer
 from benchmarks import (
     anomaly,
     anomaly_images,
+    calls,
     images,
     pages,
     paper,
@@ -129,6 +130,17 @@ def run_images(
     result = images.measure(tasks or list(images.TASKS), epochs, rows, models)
     out.write_text(json.dumps(result, indent=1))
     print(pages.PAGES["images"](result))
+
+
+@app.command("calls")
+def run_calls(
+    repeats: Annotated[int, typer.Option(min=1, help="Interleaved; medians count.")] = 5,
+    out: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("calls.json"),
+) -> None:
+    """A user's own calls: many rows, one row, first calls, two threads, a busy machine."""
+    result = calls.measure(repeats)
+    out.write_text(json.dumps(result, indent=1))
+    print(pages.PAGES["calls"](result))
 
 
 @app.command("pixelcnn")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.pages.anomaly import anomaly_page, sizes_page
+from benchmarks.pages.calls import calls_page
 from benchmarks.pages.files import large_page, robustness_page
 from benchmarks.pages.flows import (
     QUALITY,
@@ -24,6 +25,7 @@ from benchmarks.pages.summary import SUMMARIES
 
 # In the order of the documents; a section is made of each JSON file whose name starts so.
 PAGES: dict[str, Callable[[dict[str, Any]], str]] = {
+    "calls": calls_page,
     "speed": speed_page,
     "quality": quality_page,
     "paper": paper_page,
@@ -48,7 +50,7 @@ class Document:
 
 
 DOCUMENTS = {
-    "speed": Document("Speed", ("speed",), SPEED),
+    "speed": Document("Speed", ("calls", "speed"), SPEED),
     "quality": Document("Quality", ("quality", "paper"), QUALITY),
     "anomalies": Document("Anomalies", ("anomaly", "sizes")),
     "images": Document("Images", ("images", "pixelcnn", "foreign")),

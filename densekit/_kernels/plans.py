@@ -54,7 +54,7 @@ def steps_of(
         if not plan.is_current():
             plan = None
     if plan is None:
-        with torch.no_grad():
+        with torch.inference_mode(False), torch.no_grad():
             plan = Plan(module, build())
     yield plan.steps
     plans.append(plan)

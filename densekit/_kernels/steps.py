@@ -236,6 +236,7 @@ class LayerStep(CompiledStep):
             self._memories[n_rows] = self._plan(rows)
         return self._memories[n_rows]
 
+    @torch.inference_mode(False)  # or memory that is made inside could not be written to outside
     def _plan(self, rows: Tensor) -> _Memory:
         """Say all calls of a batch of this size, between tensors that stay where they are."""
         for index in (self._layer.kept, self._layer.moved):

@@ -13,8 +13,8 @@ import torch
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")
-_lock = threading.Lock()
-_n_inside, _n_before = 0, 1
+_NAME = "densekit"  # of the threads that work on parts
+_own = threading.local()  # threads have counts of their own
 
 
 @contextmanager
@@ -24,25 +24,23 @@ def one_thread() -> Iterator[None]:
     Threads of one product wait for each other: beside other programs, for far longer than the
     product takes.
     """
-    global _n_inside, _n_before
-    with _lock:
-        if _n_inside == 0:
-            _n_before = torch.get_num_threads()
-            if _n_before > 1:
-                torch.set_num_threads(1)
-        _n_inside += 1
+    if getattr(_own, "n_before", None) is not None:
+        yield
+        return
+    _own.n_before = torch.get_num_threads()
     try:
+        if _own.n_before > 1:
+            torch.set_num_threads(1)
         yield
     finally:
-        with _lock:
-            _n_inside -= 1
-            if _n_inside == 0 and _n_before > 1:
-                torch.set_num_threads(_n_before)
+        n_before, _own.n_before = _own.n_before, None
+        if n_before > 1:
+            torch.set_num_threads(n_before)
 
 
 def n_threads() -> int:
     """How many threads torch was given, also inside `one_thread`."""
-    return _n_before if _n_inside else torch.get_num_threads()
+    return getattr(_own, "n_before", None) or torch.get_num_threads()
 
 
 def map_parts(function: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]:
@@ -62,6 +60,3 @@ def map_parts(function: Callable[[Part], Result], parts: Sequence[Part]) -> list
             for context, part in zip(contexts, parts, strict=True)
         ]
         return [future.result() for future in futures]
-
-
-_NAME = "densekit"

@@ -213,6 +213,16 @@ def test_the_fast_path_sees_every_change_of_a_parameter():
     assert all(not torch.equal(a, b) for a, b in itertools.pairwise(states))
 
 
+def test_what_inference_mode_planned_serves_outside_of_it():
+    flow = shaken_flow()
+    x = torch.randn(9, 3, dtype=torch.float64)
+    with torch.inference_mode():
+        inside = flow.log_prob(x), flow.transform.inverse(x)[0]
+    with torch.no_grad():
+        assert torch.equal(flow.log_prob(x), inside[0])
+        assert torch.equal(flow.transform.inverse(x)[0], inside[1])
+
+
 def test_threads_score_with_one_chain_at_a_time_each():
     chain = shaken_flow().transform
     parts = [torch.randn(64 + 64 * (i % 3), 3, dtype=torch.float64) for i in range(40)]

@@ -31,6 +31,28 @@ def test_the_number_of_threads_is_as_before(two_threads):
     assert torch.get_num_threads() == 2
 
 
+def test_threads_of_the_caller_have_counts_of_their_own(two_threads):
+    inside, done = threading.Event(), threading.Event()
+
+    def other():
+        torch.set_num_threads(2)
+        with threads.one_thread():
+            inside.set()
+            done.wait(timeout=30)
+        counts.append(torch.get_num_threads())
+
+    counts = []
+    beside = threading.Thread(target=other)
+    with threads.one_thread():
+        beside.start()
+        assert inside.wait(timeout=30)
+    counts.append(torch.get_num_threads())
+    done.set()
+    beside.join()
+    assert counts == [2, 2]
+    assert torch.get_num_threads() == 2
+
+
 def test_parts_are_computed_side_by_side_in_their_order_without_gradients(two_threads):
     meeting = threading.Barrier(2, timeout=30)
 
