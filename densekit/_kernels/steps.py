@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -19,7 +20,7 @@ from densekit._kernels.library import function
 from densekit._kernels.products import Call, call_into
 from densekit._kernels.sequential import Network, solve
 
-MAX_BATCH_SIZES = 4  # of which a step keeps memory
+MAX_BATCH_SIZES = 2  # of which a step keeps memory: that of most, and that of the last
 
 
 class CompiledStep(ABC):
@@ -113,12 +114,18 @@ class Workspace:
 
     def __init__(self) -> None:
         self._tensors: dict[Any, Tensor] = {}
+        self._n_rows: set[int] = set()
 
-    def like(self, value: Tensor, slot: int) -> Tensor:
-        """One of the shape and dtype of another; each slot holds one of its own."""
-        key = slot, value.shape, value.dtype
+    def tensor(self, like: Tensor, n_features: int, n_rows: int, slot: int | str) -> Tensor:
+        """One of shape (n_features, n_rows), of another's dtype; each slot has one of its own."""
+        if n_rows not in self._n_rows:
+            if len(self._n_rows) >= MAX_BATCH_SIZES:
+                self._n_rows.clear()
+                self._tensors.clear()
+            self._n_rows.add(n_rows)
+        key = slot, n_features, n_rows, like.dtype
         if key not in self._tensors:
-            self._tensors[key] = torch.empty_like(value)
+            self._tensors[key] = like.new_empty(n_features, n_rows)
         return self._tensors[key]
 
 
@@ -246,12 +253,18 @@ class LayerStep(CompiledStep):
         kernel, n_moved = layer.kernel, len(layer.moved)
         n_inputs = self._weights[0].shape[1] if self._weights else 0
         outputs = [len(bias) for bias in self._biases]
-        values = [rows.new_empty(size, n_rows) for size in (n_inputs, *outputs)]
+        sizes = (n_inputs, *outputs)
+        room = partial(self._workspace.tensor, rows, n_rows=n_rows)
+        if self._learns:  # what a layer held is needed on the way back
+            values = [rows.new_empty(size, n_rows) for size in sizes]
+            x = rows.new_empty(n_moved, n_rows)
+        else:
+            values = [room(size, slot=f"value {i}") for i, size in enumerate(sizes)]
+            x = room(n_moved, slot="x")
         gradients = values
         if self._learns:
-            gradients = [self._workspace.like(value, i) for i, value in enumerate(values)]
-        x = rows.new_empty(n_moved, n_rows)
-        room = [self._workspace.like(x, -k) for k in (1, 2, 3)]
+            gradients = [room(size, slot=f"gradient {i}") for i, size in enumerate(sizes)]
+        beside = [room(n_moved, slot=k) for k in range(3)]
         options = kernel.numbers(dtype).data_ptr()
         counts = n_moved, kernel.n_params, n_rows
         moved, raw, bias = (t.data_ptr() for t in (layer.moved, values[-1], self._biases[-1]))
@@ -290,14 +303,14 @@ class LayerStep(CompiledStep):
                 counts,
                 (
                     *(moved, raw, bias, kernel.forward[dtype], options, x.data_ptr()),
-                    *(room[0].data_ptr(), room[1].data_ptr()),
+                    *(beside[0].data_ptr(), beside[1].data_ptr()),
                 ),
             ),
             grad_features=(
                 counts,
                 (
                     *(moved, raw, kernel.gradient[dtype], options, x.data_ptr()),
-                    *(t.data_ptr() for t in room),
+                    *(t.data_ptr() for t in beside),
                     *(gradients[-1].data_ptr(), *(g.data_ptr() for g in self._grad_biases[-1:])),
                 ),
             ),
@@ -305,7 +318,7 @@ class LayerStep(CompiledStep):
             grad_bound=function("grad_bound", dtype),
             run_map=function("map_features", dtype),
             run_grad=function("grad_features", dtype),
-            held=[*values, *gradients, x, *room],
+            held=[*values, *gradients, x, *beside],
         )
 
 
