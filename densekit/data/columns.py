@@ -48,8 +48,10 @@ class Columns:
 
         scikit-learn compares names that are text; others are compared here.
         """
+        if self.names is None or isinstance(X, np.ndarray):
+            return X
         frame = nw.from_native(X, eager_only=True, pass_through=True)
-        if self.names is None or not isinstance(frame, nw.DataFrame):
+        if not isinstance(frame, nw.DataFrame):
             return X
         names = tuple(frame.columns)
         are_text = all(isinstance(name, str) for name in names)

@@ -69,7 +69,7 @@ def as_numbers(X: Any, *, source: str) -> Any:
     if isinstance(X, np.ma.MaskedArray):
         return _unmasked(X, source)
     try:
-        frame = nw.from_native(X, pass_through=True)
+        frame = X if isinstance(X, np.ndarray) else nw.from_native(X, pass_through=True)
     except nw.exceptions.DuplicateError as error:
         twice = " ".join(str(error).split())
         raise TableError(

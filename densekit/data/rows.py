@@ -296,7 +296,7 @@ def in_chunks(
     for all threads; not so where random numbers are drawn, in an order that is to stay.
     """
     prepare_for_forks()
-    size = _chunk_rows(x) * (max(1, n_threads() // 2) if is_parallel else 1)
+    size = _chunk_rows(x) * (4 * n_threads() if is_parallel and n_threads() > 1 else 1)
     multiple = MIN_BATCH if x[:1].numel() <= MAX_VALUES_TO_FILL else 1
     results = []
     with torch.no_grad():
