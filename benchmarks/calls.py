@@ -27,6 +27,7 @@ from benchmarks.clock import processor
 N_ROWS, N_FEATURES, N_FEW = 4096, 43, 6
 N_MANY = 100_000
 BATCH = 256
+N_MORE = 20  # epochs, of which the mean counts
 FLOWS = ("realnvp", "maf", "nsf")
 SECONDS_BUSY = 90
 
@@ -95,7 +96,7 @@ def _many_rows(repeats: int) -> dict[str, dict[str, float]]:
         options = {"n_layers": architecture.n_layers, "dtype": "float32", "batch_size": BATCH}
         model = _fitted(name, X, **options)
         actions[f"{name}: score_samples"] = {"densekit": partial(model.score_samples, X)}
-        for n in (1, 5):
+        for n in (1, 1 + N_MORE):
             fit = partial(_fitted, name, X, **options | {"max_epochs": n})
             actions[f"{name}: fit, {n} epochs"] = {"densekit": fit}
         if zuko is None:

@@ -24,9 +24,8 @@ brackets, the multiple of the limit with the least and the greatest of the repea
 processor with one thread, of the wall with more); compare the
 multiples, since machines differ. densekit can come below one: its products go through oneDNN where
 that is faster than `torch.mm`, above all on AMD's processors since Zen 5 (`znver5`), whose vectors
-are twice as wide as those that `torch.mm` uses; and products that masks hide are skipped in
-training. Its training step clips gradients and averages weights, as its trainer does; the
-peers' is Adam as in their guides.
+are twice as wide as those that `torch.mm` uses. Its training step clips gradients and averages
+weights, as its trainer does; the peers' is Adam as in their guides.
 """
 
 NEARLY = 0.9  # of a peer's seconds: one that was at its best no earlier may not have been done

@@ -75,6 +75,7 @@ def speed(results: Results, folder: Path) -> list[str]:
     rows.append(["densekit, of the bare matrix products", *limits])
     lines = [
         f"{text}. By `{speed_command(runs[0])}` and its like.\n",
+        *_remarks(runs),
         (
             "In how many timings densekit is the fastest; and the time of the best peer as a "
             "multiple of densekit's: the median, the least and the greatest. Processors have the "
