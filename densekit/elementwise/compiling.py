@@ -10,7 +10,7 @@ import torch
 
 from densekit._kernels import MapKernel
 from densekit._kernels.elementwise import MOST_OPTIONS
-from densekit.exceptions import MissingExtraError
+from densekit.exceptions import MissingExtraError, ParameterError
 
 
 def compile_kernel(
@@ -23,7 +23,8 @@ def compile_kernel(
 ) -> MapKernel:
     """Compile a map of one number, so that layers of it take the fast path.
 
-    The functions are plain Python of scalars, which Numba compiles: arithmetic and `math`. Compile
+    The functions are plain Python of scalars, which Numba compiles: arithmetic and `math`, and
+    functions of their own that are under ``numba.njit``; they themselves are not. Compile
     once, at the top of a module or behind `functools.cache`: it takes a few seconds.
 
     Parameters
@@ -48,6 +49,8 @@ def compile_kernel(
     ------
     MissingExtraError
         Numba is not installed.
+    ParameterError
+        A ValueError and TypeError: there are more than 16 options.
     """
     try:
         import numba
@@ -56,7 +59,14 @@ def compile_kernel(
         raise MissingExtraError(
             "compile_kernel needs Numba: pip install 'densekit[kernels]', or numba itself."
         ) from None
-    step_forward, step_back, carry = (numba.njit(f) for f in (forward, inverse, gradient))
+    if len(options) > MOST_OPTIONS:
+        raise ParameterError(
+            f"compile_kernel got {len(options)} options, expected {MOST_OPTIONS} at most."
+        )
+    # Dividing by zero gives infinity, as in torch, and no exception that nobody would see.
+    step_forward, step_back, carry = (
+        numba.njit(error_model="numpy")(f) for f in (forward, inverse, gradient)
+    )
     found: list[dict[torch.dtype, int]] = [{}, {}, {}]
     for dtype, real in ((torch.float32, types.float32), (torch.float64, types.float64)):
         loops = (
@@ -68,7 +78,8 @@ def compile_kernel(
         start = (whole, pointer, pointer, whole, whole, pointer)
         ends = ((pointer, pointer), (pointer, pointer), (*[pointer] * 4, whole))
         for place, loop, end in zip(found, loops, ends, strict=True):
-            compiled = numba.cfunc(types.void(*start, *end))(loop)
+            signature = types.void(*start, *end)
+            compiled = numba.cfunc(signature, error_model="numpy")(loop)
             _compiled.append(compiled)
             place[dtype] = compiled.address
     return MapKernel(found[0], found[1], found[2], n_params, options)

@@ -39,7 +39,12 @@ from densekit.densities.base import Density
 from densekit.densities.preprocessed import PreprocessedDensity
 from densekit.estimators.checkpoints import open_checkpoint
 from densekit.estimators.parameters import check_effects, check_parameters
-from densekit.exceptions import ConstantColumnWarning, ContextError, RepeatedValuesWarning
+from densekit.exceptions import (
+    ConstantColumnWarning,
+    ContextError,
+    ParameterError,
+    RepeatedValuesWarning,
+)
 from densekit.training import Checkpoint, Trainer, fit_best
 from densekit.training.history import History
 from densekit.training.noise import as_training_sees, smooth
@@ -110,6 +115,11 @@ def fit_density(
         preprocessing, model = former.preprocessing, former.model
     else:
         model = _build_model(estimator, x.shape, context, generator, device)
+    if context is not None and model.context_shape is None:
+        raise ParameterError(
+            f"{source} got conditional=True, which has no effect where no part of the model takes "
+            "a condition; leave it at False, or choose layers that do."
+        )
     is_discrete = model.support == "discrete"
     if model.levels is not None:
         check_levels(x, model.levels, source=source)

@@ -156,8 +156,12 @@ class FlowEstimator(BaseFlowEstimator):
         if not self._standardizes():
             reason = "where the first layer takes columns in their own units"
             found |= dict.fromkeys(("gaussianize", "noise"), reason)
-        if not any(_has_hidden_sizes(spec) for spec, _ in self._check_layers()):
-            found["hidden_sizes"] = "where no layer has hidden sizes"
+        takes_them = (
+            _has_hidden_sizes(spec) and "hidden_sizes" not in options
+            for spec, options in self._check_layers()
+        )
+        if not any(takes_them):
+            found["hidden_sizes"] = "where no layer has hidden sizes but its own"
         return found
 
     def _standardizes(self) -> bool:

@@ -58,6 +58,11 @@ class Learner:
         if optimizer not in OPTIMIZERS:
             raise ParameterError(f"Learner got optimizer={optimizer!r}, expected {OPTIMIZERS}.")
         self._matrices = find_matrices(density) if optimizer == "muon" else []
+        if optimizer == "muon" and not self._matrices:
+            raise ParameterError(
+                "optimizer='muon' has no effect where no matrix of a perceptron has 32 rows and "
+                "columns; leave it at 'auto', or give larger hidden_sizes."
+            )
         by_muon = [matrix.weight for matrix in self._matrices]
         of_muon = {id(weight) for weight in by_muon}
         trained = [p for p in density.parameters() if p.requires_grad]

@@ -192,7 +192,13 @@ def compiled_steps_of(
 def kernel_of(elementwise: Elementwise) -> MapKernel | None:
     """A map's compiled twin, unless a subclass maps otherwise than it does."""
     is_twin = all(is_defined_with(elementwise, "kernel", name) for name in ("forward", "inverse"))
-    return elementwise.kernel if is_twin else None
+    kernel = elementwise.kernel if is_twin else None
+    if kernel is not None and kernel.n_params != elementwise.n_params:
+        raise PluginTypeError(
+            f"{type(elementwise).__name__} has n_params={elementwise.n_params}, and its kernel is "
+            f"for {kernel.n_params}: compile it for as many."
+        )
+    return kernel
 
 
 def build_elementwise(spec: Any, event_shape: Sequence[int]) -> Elementwise:

@@ -1,6 +1,7 @@
 """The fast path beyond what the contract kit compares."""
 
 import copy
+import ctypes
 import itertools
 import platform
 import subprocess
@@ -13,7 +14,8 @@ import torch
 from densekit import _kernels as kernels
 from densekit.densities import Flow, Normal
 from densekit.densities.base import training_step_of
-from densekit.elementwise import Affine, Spline
+from densekit.elementwise import Affine, Spline, compile_kernel
+from densekit.exceptions import ParameterError, PluginTypeError
 from densekit.testing import tools
 from densekit.training.weights import Weights
 from densekit.transforms import Autoregressive, Chain, Coupling
@@ -262,3 +264,48 @@ def test_scores_take_the_memory_of_those_before():
     )
     n_pages = 10 * 8 * 4096 * 128 * 4 // 4096  # of what the hidden layers take
     assert int(found.stdout) < n_pages / 10
+
+
+class Doubled(Affine):
+    """A map of three parameters with the kernel of two."""
+
+    n_params = 3
+
+    def forward(self, x, params):
+        return super().forward(x, params)
+
+    def inverse(self, z, params):
+        return super().inverse(z, params)
+
+    @property
+    def kernel(self):
+        return kernels.native("affine", 2, (3.0,))
+
+
+def test_a_kernel_for_other_parameters_is_refused():
+    chain = Chain([Coupling((3,), elementwise=Doubled())])
+    with (
+        torch.no_grad(),
+        pytest.raises(PluginTypeError, match="n_params=3, and its kernel"),
+    ):
+        chain(torch.randn(5, 3))
+
+
+def test_a_kernel_divides_as_torch_does():
+    def sign(x, params, options):
+        return x / abs(x), 0.0
+
+    def gradient(x, params, options, grad_z, grad_log_slope, grad_params):
+        return 0.0
+
+    kernel = compile_kernel(sign, sign, gradient, n_params=1)
+    x, z, log_slope = torch.tensor([2.0, 0.0, -1.0]), torch.empty(3), torch.empty(3)
+    raw, numbers = torch.zeros(3), kernel.numbers(torch.float32)
+    run = ctypes.CFUNCTYPE(
+        None, ctypes.c_int64, *[ctypes.c_void_p] * 2, *[ctypes.c_int64] * 2, *[ctypes.c_void_p] * 3
+    )(kernel.forward[torch.float32])
+    pointers = (t.data_ptr() for t in (numbers, z, log_slope))
+    run(3, x.data_ptr(), raw.data_ptr(), 3, 1, *pointers)
+    torch.testing.assert_close(z, torch.tensor([1.0, torch.nan, -1.0]), equal_nan=True)
+    with pytest.raises(ParameterError, match="got 17 options"):
+        compile_kernel(sign, sign, gradient, n_params=1, options=(1.0,) * 17)

@@ -620,6 +620,7 @@ def test_a_cell_that_is_no_finite_number_is_named(kind, value):
         kind().fit(table.to_numpy())
 
 
+OWN_SIZES = [("coupling", {"hidden_sizes": (8,)})]
 BITS = np.random.default_rng(0).integers(0, 2, (30, 3))
 
 
@@ -632,6 +633,7 @@ BITS = np.random.default_rng(0).integers(0, 2, (30, 3))
         (MAFEstimator(condition_type="labels"), MOONS, "condition_type"),
         (FlowEstimator(layers=["standardize", "linear"], noise=0.1), MOONS, "noise"),
         (FlowEstimator(layers=["actnorm"], hidden_sizes=(3,)), MOONS, "hidden_sizes"),
+        (FlowEstimator(layers=OWN_SIZES, hidden_sizes=(3,)), MOONS, "hidden_sizes"),
         (PixelCNNEstimator(noise=0.1), BITS.reshape(-1, 1, 3), "noise"),
     ],
 )
@@ -639,3 +641,11 @@ def test_a_parameter_that_has_no_effect_is_refused(estimator, rows, name):
     with pytest.raises(ParameterError, match=rf"got {name}=.*has no effect .*; leave it at"):
         estimator.fit(rows)
     assert not hasattr(estimator, "n_features_in_")
+
+
+def test_conditions_and_muon_without_effect_are_refused():
+    flow = FlowEstimator(layers=["actnorm"], conditional=True)
+    with pytest.raises(ParameterError, match="conditional=True, which has no effect"):
+        flow.fit(MOONS, MOON_LABELS)
+    with pytest.raises(ParameterError, match="'muon' has no effect"):
+        MAFEstimator(optimizer="muon", hidden_sizes=(8,)).fit(MOONS)
