@@ -177,5 +177,4 @@ def table(results: list[Result]) -> Listing:
         ("estimator", "nats per row", "standard error", "fit, s", "samples per s"),
         rows,
         n_texts=1,
-        caption="After an install the first fit of a kind also compiles code.",
     )
