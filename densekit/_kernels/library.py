@@ -61,7 +61,7 @@ def load() -> ctypes.CDLL | None:
                 continue
     warnings.warn(
         "densekit was built without a C compiler and takes its plain path, which gives the same "
-        "numbers and takes two to five times as long. Install a compiler and then densekit anew, "
+        "numbers up to rounding, more slowly. Install a compiler and then densekit anew, "
         "or set DENSEKIT_PLAIN=1 to be spared this warning.",
         SlowPathWarning,
         stacklevel=2,

@@ -171,28 +171,19 @@ def _structure(network: Network) -> tuple[_Network, list[Any]]:
     return passed, [n_units, weights, biases]
 
 
-def masked(weights: Sequence[Tensor], masks: Sequence[Tensor] | None) -> Sequence[Tensor]:
-    """Weights times masks, where there are any."""
-    if masks is None:
-        return weights
+def masked(weights: Sequence[Tensor], masks: Sequence[Tensor]) -> list[Tensor]:
+    """Weights times masks."""
     return [weight * mask for weight, mask in zip(weights, masks, strict=True)]
 
 
 def run_hidden(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> list[Tensor]:
     """The inputs of each linear layer of a perceptron with hard tanh, and the outputs of the last,
     without their bias."""
-    if not weights:
-        return [x, x.new_zeros(len(biases[-1]), x.shape[1])]
-    values = [x]
+    add_and_bound, values = function("add_and_bound", x.dtype), [x]
     for i, weight in enumerate(weights):
         outputs = product(weight, values[-1])
         if i < len(weights) - 1:
-            add_and_bound(outputs, biases[i])
+            bias = biases[i].detach()
+            add_and_bound(*outputs.shape, outputs.data_ptr(), bias.data_ptr())
         values.append(outputs)
     return values
-
-
-def add_and_bound(h: Tensor, bias: Tensor) -> None:
-    """Add the bias of each unit and apply the hard tanh, in place."""
-    run = function("add_and_bound", h.dtype)
-    run(len(h), h.shape[1], h.data_ptr(), bias.detach().data_ptr())

@@ -18,7 +18,7 @@ from torch import Tensor
 from densekit._kernels.elementwise import MapKernel
 from densekit._kernels.library import function
 from densekit._kernels.products import Call, call_into
-from densekit._kernels.sequential import Network, solve
+from densekit._kernels.sequential import Network, masked, solve
 
 MAX_BATCH_SIZES = 2  # of which a step keeps memory: that of most, and that of the last
 
@@ -170,7 +170,7 @@ class LayerStep(CompiledStep):
         if self._masks is not None and learns:
             torch._foreach_mul_(self._weights, self._masks)
         elif self._masks is not None and not self._is_masked():
-            self._weights = [w * m for w, m in zip(self._weights, self._masks, strict=True)]
+            self._weights = masked(self._weights, self._masks)
         self._memories: dict[int, _Memory] = {}
         self._network: Network | None = None
 
@@ -280,6 +280,7 @@ class LayerStep(CompiledStep):
             backward=[
                 call_into(w.T, gradients[i + 1], gradients[i], learns=True)
                 for i, w in enumerate(self._weights)
+                if self._learns
             ],
             for_weights=[
                 call_into(gradients[i + 1], values[i].T, gradient, learns=True)

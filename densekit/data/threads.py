@@ -13,7 +13,6 @@ import torch
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")
-_NAME = "densekit"  # of the threads that work on parts
 _own = threading.local()  # threads have counts of their own
 
 
@@ -46,17 +45,23 @@ def n_threads() -> int:
 def map_parts(function: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]:
     """Apply a function to parts without gradients, side by side, each part by one thread."""
     n_workers = min(n_threads(), len(parts))
-    if n_workers < 2 or threading.current_thread().name.startswith(_NAME):
+    if n_workers < 2:
         return [function(part) for part in parts]
 
     def run(part: Part) -> Result:
         with torch.no_grad():
             return function(part)
 
-    with one_thread(), ThreadPoolExecutor(n_workers, _NAME, torch.set_num_threads, (1,)) as pool:
+    with one_thread(), ThreadPoolExecutor(n_workers, initializer=_begin_part) as pool:
         contexts = [contextvars.copy_context() for _ in parts]
         futures = [
             pool.submit(context.run, run, part)
             for context, part in zip(contexts, parts, strict=True)
         ]
         return [future.result() for future in futures]
+
+
+def _begin_part() -> None:
+    """Let a thread that works on parts neither use threads nor split its part again."""
+    torch.set_num_threads(1)
+    _own.n_before = 1

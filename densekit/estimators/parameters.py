@@ -97,7 +97,8 @@ def check_effects(estimator: Any) -> None:
     defaults = {field.name: field.default for field in dataclasses.fields(estimator)}
     for name, reason in estimator._without_effect().items():
         value, default = getattr(estimator, name), defaults[name]
-        if not (type(value) is type(default) and value == default):
+        is_default = isinstance(value, str | numbers.Real) and value == default
+        if not is_default:
             raise ParameterError(
                 f"{type(estimator).__name__} got {name}={value!r}, which has no effect {reason}; "
                 f"leave it at {default!r}."

@@ -61,14 +61,9 @@ class Chain(Transform):
         return cast("list[Transform]", list(self.transforms))
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        if self._may_be_fast(x):
-            with steps_of(self, self._steps_without_gradients) as steps:
-                if steps is not None:
-                    rows, log_det = x.T.clone(memory_format=torch.contiguous_format), _zeros(x)
-                    given = None if context is None else context.to(x.dtype)
-                    for compiled in steps:
-                        rows = compiled.forward(rows, given, log_det)
-                    return rows.T, log_det
+        fast = self._run_steps(x, context, is_inverse=False)
+        if fast is not None:
+            return fast
         total = x.new_zeros(x.shape[0])
         for step in self.steps:
             x, log_det = step(x, context)
@@ -76,14 +71,9 @@ class Chain(Transform):
         return x, total
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        if self._may_be_fast(z):
-            with steps_of(self, self._steps_without_gradients) as steps:
-                if steps is not None:
-                    rows, log_det = z.T.clone(memory_format=torch.contiguous_format), _zeros(z)
-                    given = None if context is None else context.to(z.dtype)
-                    for compiled in reversed(steps):
-                        rows = compiled.inverse(rows, given, log_det)
-                    return rows.T, log_det
+        fast = self._run_steps(z, context, is_inverse=True)
+        if fast is not None:
+            return fast
         total = z.new_zeros(z.shape[0])
         for step in reversed(self.steps):
             z, log_det = step.inverse(z, context)
@@ -96,6 +86,23 @@ class Chain(Transform):
             for step in self.steps
             for part in compiled_steps_of(step, workspace, learns=learns)
         ]
+
+    def _run_steps(
+        self, x: Tensor, context: Tensor | None, *, is_inverse: bool
+    ) -> tuple[Tensor, Tensor] | None:
+        """Go through by compiled steps; None where the plain way is to be taken."""
+        if not self._may_be_fast(x):
+            return None
+        with steps_of(self, self._steps_without_gradients) as steps:
+            if steps is None:
+                return None
+            rows = x.T.clone(memory_format=torch.contiguous_format)
+            log_det = x.new_zeros(len(x))
+            given = None if context is None else context.to(x.dtype)
+            for step in reversed(steps) if is_inverse else steps:
+                run = step.inverse if is_inverse else step.forward
+                rows = run(rows, given, log_det)
+            return rows.T, log_det
 
     def _may_be_fast(self, x: Tensor) -> bool:
         if torch.is_grad_enabled() or not self._maps_vectors:
@@ -133,7 +140,3 @@ class Chain(Transform):
             ),
             TransformCase("Chain()", lambda: cls([], event_shape=(2,))),
         ]
-
-
-def _zeros(rows: Tensor) -> Tensor:
-    return rows.new_zeros(len(rows))

@@ -643,6 +643,11 @@ def test_a_parameter_that_has_no_effect_is_refused(estimator, rows, name):
     assert not hasattr(estimator, "n_features_in_")
 
 
+def test_a_default_in_another_number_type_is_the_default():
+    options = {"elementwise": "affine", "bound": 5, "max_epochs": 1, "n_layers": 1}
+    NSFEstimator(**options).fit(MOONS)
+
+
 def test_conditions_and_muon_without_effect_are_refused():
     flow = FlowEstimator(layers=["actnorm"], conditional=True)
     with pytest.raises(ParameterError, match="conditional=True, which has no effect"):
